@@ -1,0 +1,7 @@
+//! What the BPF programs and the daemon share: map types, and every pure packet rule.
+//!
+//! The crate is `no_std` and compiled twice, for `bpfel-unknown-none` and for the host, so each rule that
+//! runs on a packet in the kernel is property-tested in userspace.
+#![cfg_attr(not(test), no_std)]
+
+pub mod tcp;

@@ -1,0 +1,1 @@
+//! What ingressctl does with its arguments.

@@ -1,0 +1,1 @@
+//! The configuration file: parsed, checked as a whole, with errors that name line and remedy.

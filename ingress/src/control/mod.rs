@@ -1,0 +1,1 @@
+//! The control socket: what ingressctl asks and ingressd answers.

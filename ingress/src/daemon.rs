@@ -1,0 +1,1 @@
+//! ingressd: the rooms wired together.

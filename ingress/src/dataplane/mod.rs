@@ -1,0 +1,1 @@
+//! Loads, attaches and pins the programs; typed access to their maps.

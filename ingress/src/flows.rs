@@ -1,0 +1,1 @@
+//! The flow table: install, list, expire.

@@ -1,0 +1,16 @@
+//! The library behind `ingressd` and `ingressctl`. Rooms stand in the order in which data meets them.
+
+pub mod config;
+pub mod dataplane;
+pub mod netlink;
+pub mod upcall;
+pub mod handshake;
+pub mod sni;
+pub mod postgres;
+pub mod dns;
+pub mod flows;
+pub mod transmit;
+pub mod control;
+pub mod metrics;
+pub mod cli;
+pub mod daemon;

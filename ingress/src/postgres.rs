@@ -1,0 +1,1 @@
+//! The PostgreSQL preamble: SSLRequest, GSSENCRequest, direct TLS.

@@ -1,0 +1,1 @@
+//! The server name of a ClientHello, across segments and TLS records.

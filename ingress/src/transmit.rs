@@ -1,0 +1,1 @@
+//! Raw sockets: packets of the daemon to clients and backends.

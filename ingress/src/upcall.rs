@@ -1,0 +1,1 @@
+//! Packets that the programs hand up, as typed events.

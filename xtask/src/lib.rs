@@ -1,0 +1,1 @@
+//! What the build script of `ingress` and `cargo xtask` share.
