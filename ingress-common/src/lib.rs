@@ -4,4 +4,12 @@
 //! runs on a packet in the kernel is property-tested in userspace.
 #![cfg_attr(not(test), no_std)]
 
+pub mod addr;
+pub mod checksum;
+pub mod cookie;
+pub mod maps;
+mod siphash;
+pub mod splice;
 pub mod tcp;
+pub mod upcall;
+pub mod verdict;
