@@ -49,7 +49,7 @@ impl Sum {
 
     /// Adds any run of octets that starts at an even offset; a last odd octet is padded with zero.
     #[must_use]
-    pub fn add(mut self, octets: &[u8]) -> Self {
+    pub fn run(mut self, octets: &[u8]) -> Self {
         let mut words = octets.chunks_exact(2);
         for word in &mut words {
             self = Self(u32::from(self.add2([word[0], word[1]]).fold()));
@@ -129,7 +129,7 @@ mod tests {
     proptest! {
         #[test]
         fn full_sum_is_rfc_1071(octets in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            prop_assert_eq!(Sum::default().add(&octets).checksum(), reference(&octets));
+            prop_assert_eq!(Sum::default().run(&octets).checksum(), reference(&octets));
         }
 
         #[test]

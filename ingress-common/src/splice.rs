@@ -4,7 +4,7 @@
 //! ours by one constant, `delta` = cookie − backend ISN.
 
 use crate::checksum::Sum;
-use crate::tcp::{MAX_OPTIONS_LEN, Seq};
+use crate::tcp::{OPTION_MASK, OPTION_ROOM, Seq, find_option};
 
 /// The fields of a TCP header that the splice changes, as they stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,40 +83,12 @@ pub const fn rescale(window: [u8; 2], from: u8, to: u8) -> [u8; 2] {
     kept.to_be_bytes()
 }
 
-/// Room for an option area; a power of two, so that a masked index is always inside.
-pub const OPTION_ROOM: usize = 64;
-const MASK: usize = OPTION_ROOM - 1;
-
 /// Moves every SACK edge (RFC 2018 §3) in the first `len` octets of `options` back by `delta` and returns by
-/// how much the TCP checksum changes; `None` where there was no SACK option. Ends at the first malformed
-/// option.
+/// how much the TCP checksum changes; `None` where there was no SACK option.
 #[inline(always)]
 pub fn shift_sack(options: &mut [u8; OPTION_ROOM], len: usize, delta: [u8; 4]) -> Option<Sum> {
-    let mut at = 0;
-    let mut steps = 0;
-    while steps < MAX_OPTIONS_LEN {
-        steps += 1;
-        if at + 1 >= len {
-            return None;
-        }
-        let kind = options[at & MASK];
-        if kind == 0 {
-            return None;
-        }
-        if kind == 1 {
-            at += 1;
-            continue;
-        }
-        let option_len = options[(at + 1) & MASK] as usize;
-        if option_len < 2 || at + option_len > len {
-            return None;
-        }
-        if kind == 5 {
-            return Some(shift_edges(options, at + 2, option_len - 2, delta));
-        }
-        at += option_len;
-    }
-    None
+    let (start, value_len) = find_option(options, len, 5)?;
+    Some(shift_edges(options, start, value_len, delta))
 }
 
 /// At most four blocks fit into forty octets: eight edges.
@@ -130,16 +102,16 @@ fn shift_edges(options: &mut [u8; OPTION_ROOM], start: usize, len: usize, delta:
         }
         let at = start + 4 * nth;
         let old = [
-            options[at & MASK],
-            options[(at + 1) & MASK],
-            options[(at + 2) & MASK],
-            options[(at + 3) & MASK],
+            options[at & OPTION_MASK],
+            options[(at + 1) & OPTION_MASK],
+            options[(at + 2) & OPTION_MASK],
+            options[(at + 3) & OPTION_MASK],
         ];
         let [a, b, c, d] = shift_back(old, delta);
-        options[at & MASK] = a;
-        options[(at + 1) & MASK] = b;
-        options[(at + 2) & MASK] = c;
-        options[(at + 3) & MASK] = d;
+        options[at & OPTION_MASK] = a;
+        options[(at + 1) & OPTION_MASK] = b;
+        options[(at + 2) & OPTION_MASK] = c;
+        options[(at + 3) & OPTION_MASK] = d;
         change = change.sub4(old).add4([a, b, c, d]);
         nth += 1;
     }
@@ -228,8 +200,8 @@ mod tests {
             let expected: Vec<u32> =
                 values[..2 * blocks].iter().map(|v| v.wrapping_sub(delta)).collect();
             prop_assert_eq!(edges(&room[..area.len()]), expected);
-            let before = Sum::default().add(&area);
-            let after = Sum::default().add(&room[..area.len()]);
+            let before = Sum::default().run(&area);
+            let after = Sum::default().run(&room[..area.len()]);
             let got = change.update(before.checksum());
             let zero = |c: [u8; 2]| c == [0, 0] || c == [0xff, 0xff];
             prop_assert!(got == after.checksum() || zero(got) && zero(after.checksum()));

@@ -1,0 +1,110 @@
+//! Handing packets to the daemon through the ring buffer.
+
+use aya_ebpf::{
+    helpers::bpf_skb_load_bytes,
+    macros::map,
+    maps::{Array, RingBuf, ring_buf::RingBufEntry},
+};
+use ingress_common::{
+    maps::Bucket,
+    upcall::{Header, LARGE, SMALL, Upcall},
+    verdict::{DropReason, Verdict},
+};
+
+use crate::packet::{Packet, now};
+
+#[map]
+static UPCALLS: RingBuf = RingBuf::pinned(8 << 20, 0);
+#[map]
+static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
+
+/// Answers a second that strangers can make the daemon send, and how many at once.
+const ANSWERS_PER_SECOND: u64 = 1000;
+const BURST: u64 = 200;
+const NANOS_PER_ANSWER: u64 = 1_000_000_000 / ANSWERS_PER_SECOND;
+
+#[repr(C)]
+struct Record<const ROOM: usize> {
+    header: Header,
+    packet: [u8; ROOM],
+}
+
+/// Hands up the packet from its network header on.
+#[inline(always)]
+pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
+    let handed = if packet.len() as usize <= SMALL {
+        fill(packet, kind, UPCALLS.reserve::<Record<SMALL>>(0))
+    } else {
+        fill(packet, kind, UPCALLS.reserve::<Record<LARGE>>(0))
+    };
+    if handed { Verdict::Upcall } else { Verdict::Drop(DropReason::UpcallOverflow) }
+}
+
+/// Hands up a packet that ends here but deserves an answer, as far as the rate limit goes.
+#[inline(always)]
+pub fn ask_answer<const L2: usize>(
+    packet: &Packet<L2>,
+    kind: Upcall,
+    reason: DropReason,
+) -> Verdict {
+    if !take_token() {
+        return Verdict::Drop(DropReason::RateLimited);
+    }
+    match hand_up(packet, kind) {
+        Verdict::Upcall => Verdict::Drop(reason),
+        other => other,
+    }
+}
+
+#[inline(always)]
+fn fill<const L2: usize, const ROOM: usize>(
+    packet: &Packet<L2>,
+    kind: Upcall,
+    entry: Option<RingBufEntry<Record<ROOM>>>,
+) -> bool {
+    let Some(mut entry) = entry else { return false };
+    let record = entry.as_mut_ptr();
+    let len = packet.len();
+    let captured = if len as usize > ROOM { ROOM as u32 } else { len };
+    // SAFETY: `record` is a whole reserved `Record`; `captured` is at most its room.
+    let failed = unsafe {
+        (*record).header =
+            Header { kind: kind as u32, ifindex: packet.ifindex(), len, captured };
+        if captured == 0 {
+            -1
+        } else {
+            bpf_skb_load_bytes(
+                packet.skb().cast(),
+                L2 as u32,
+                core::ptr::addr_of_mut!((*record).packet).cast(),
+                captured,
+            )
+        }
+    };
+    if failed == 0 {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+    }
+    failed == 0
+}
+
+/// Two CPUs may take the same token; a limit of this kind can bear it.
+#[inline(always)]
+pub fn take_token() -> bool {
+    let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
+    // SAFETY: the pointer is into an array map; races are harmless, as said above.
+    let bucket = unsafe { &mut *bucket };
+    let now = now();
+    let earned = now.wrapping_sub(bucket.filled) / NANOS_PER_ANSWER;
+    if earned > 0 {
+        let tokens = bucket.tokens + earned;
+        bucket.tokens = if tokens > BURST || earned > BURST { BURST } else { tokens };
+        bucket.filled = now;
+    }
+    if bucket.tokens == 0 {
+        return false;
+    }
+    bucket.tokens -= 1;
+    true
+}
