@@ -141,6 +141,18 @@ impl Bpf {
     }
 }
 
+/// Whether a compiler for BPF is there.
+#[must_use]
+pub fn has_compiler() -> bool {
+    find_compiler().is_some()
+}
+
+/// Whether the linker is there.
+#[must_use]
+pub fn has_linker() -> bool {
+    find_linker().is_some()
+}
+
 /// Whether a variable belongs to the cargo run that we are part of, and not to the user.
 fn disturbs(name: &OsString) -> bool {
     const PREFIXES: [&str; 8] = [
