@@ -1,1 +1,3 @@
 //! What the build script of `ingress` and `cargo xtask` share.
+
+pub mod toolchain;

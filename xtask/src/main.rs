@@ -1,3 +1,45 @@
 //! `cargo xtask`: one file per subcommand.
 
-fn main() {}
+mod build;
+mod demo;
+mod lab;
+mod setup;
+mod shell;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Set-up, build, lab, demo and tests of the ingress project"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building and testing need, and is missing
+    Setup,
+    /// Build ingressd and ingressctl, the eBPF programs embedded
+    Build(build::Args),
+    /// Install, build, and leave a network standing to play in
+    Lab(lab::Args),
+    /// Install, build, and show it all at work in a throw-away network
+    Demo,
+    /// Install, build, and run every test
+    Test(test::Args),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Build(args) => build::run(&args),
+        Command::Lab(args) => lab::run(&args),
+        Command::Demo => demo::run(),
+        Command::Test(args) => test::run(&args),
+    }
+}
