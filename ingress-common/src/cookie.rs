@@ -124,7 +124,7 @@ fn tag(keys: &CookieKeys, slot: u64, client: &ClientKey, data: u32, proof: Proof
         Proof::Exact(number) => (1 << 8, number),
     };
     let last = (number as u64) << 32 | kind | data as u64;
-    (siphash24(key, [addresses, (slot & 0xffff_ffff) << 32 | ports, last]) >> 48) as u32
+    (siphash24(key, addresses, (slot & 0xffff_ffff) << 32 | ports, last) >> 48) as u32
 }
 
 #[inline(always)]

@@ -44,11 +44,12 @@ impl State {
 }
 
 /// The 64-bit tag of three little-endian words under `key`.
-#[inline(always)]
+///
+/// In BPF this is a function of its own: it is called several times and wants its own stack frame.
+#[cfg_attr(target_arch = "bpf", inline(never))]
 #[must_use]
-pub fn siphash24(key: &[u8; 16], words: [u64; 3]) -> u64 {
+pub fn siphash24(key: &[u8; 16], first: u64, second: u64, third: u64) -> u64 {
     let mut state = State::new(key);
-    let [first, second, third] = words;
     state.absorb(first);
     state.absorb(second);
     state.absorb(third);
@@ -82,7 +83,7 @@ mod tests {
             let mut key = [0; 16];
             key[..8].copy_from_slice(&seed.to_le_bytes());
             key[8..].copy_from_slice(&(seed ^ 0xabcd).to_le_bytes());
-            assert_eq!(siphash24(&key, words), hasher.finish());
+            assert_eq!(siphash24(&key, words[0], words[1], words[2]), hasher.finish());
         }
     }
 }

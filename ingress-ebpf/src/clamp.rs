@@ -23,7 +23,7 @@ pub fn ipv6<const L2: usize>(packet: &Packet<L2>, mtu: u32) -> Result<(), Verdic
     let len = options_len(&tcp);
     let Some(options) = packet.options(TCP + tcp::HEADER_LEN, len) else { return Ok(()) };
     let limit = if mtu > 0xffff { u16::MAX } else { (mtu - HEADERS) as u16 };
-    if let Some((at, mss, change)) = tcp::clamp_mss(&options, len, limit) {
+    if let Some((at, mss, change)) = tcp::clamp_mss(options, len, limit) {
         packet.write(TCP + tcp::HEADER_LEN + (at & tcp::OPTION_MASK), &mss)?;
         packet.change_checksum(TCP + 16, change)?;
     }

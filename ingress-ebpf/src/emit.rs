@@ -43,7 +43,8 @@ pub fn turn_back<const L2: usize>(packet: &Packet<L2>) -> i32 {
 
 #[inline(always)]
 fn add_ethernet<const L2: usize>(packet: &Packet<L2>) -> Result<(), Verdict> {
-    let ether_type = if packet.is_ipv6() { crate::packet::ETH_P_IPV6 } else { crate::packet::ETH_P_IP };
+    let ether_type =
+        if packet.is_ipv6() { crate::packet::ETH_P_IPV6 } else { crate::packet::ETH_P_IP };
     // SAFETY: the helper refuses what it cannot do.
     done(unsafe { bpf_skb_change_head(packet.skb(), ETHERNET as u32, 0) })?;
     // The packet now starts with fourteen octets of header; `L2` is zero, so offsets count from there.

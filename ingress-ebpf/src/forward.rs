@@ -8,11 +8,7 @@ use ingress_common::{
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::{
-    clamp, count, devices,
-    packet::Packet,
-    routes, to_client,
-};
+use crate::{clamp, count, devices, packet::Packet, routes, to_client};
 
 const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;

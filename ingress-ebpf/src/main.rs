@@ -4,6 +4,7 @@
 //! `L2` carries the header's length through everything below.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod admit;
 mod clamp;

@@ -1,13 +1,15 @@
 //! A packet under the hands of a program, addressed from its network header on.
 
-use core::mem::{MaybeUninit, size_of};
+use core::mem::size_of;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_PSEUDO_HDR, PACKET_HOST},
+    bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
     helpers::{
         bpf_csum_update, bpf_ktime_get_boot_ns, bpf_l4_csum_replace, bpf_skb_change_proto,
         bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
+    macros::map,
+    maps::PerCpuArray,
     programs::TcContext,
 };
 use ingress_common::{checksum::Sum, tcp::OPTION_ROOM, verdict::Verdict};
@@ -21,6 +23,8 @@ pub const NONE: usize = 0;
 pub const ETH_P_IP: u16 = 0x0800;
 /// EtherType of IPv6.
 pub const ETH_P_IPV6: u16 = 0x86dd;
+/// `pkt_type` of a packet addressed to this host (`linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
 /// The largest fixed headers that are read in place: IPv6 and TCP.
 const HEADERS: usize = 40 + 20;
 
@@ -124,10 +128,10 @@ impl<const L2: usize> Packet<L2> {
         Some((start + L2 + offset) as *mut T)
     }
 
-    /// The `len` octets of TCP options at `offset`, in a room of zeros.
+    /// The `len` octets of TCP options at `offset`, in a room of zeros that this CPU has for them.
     #[inline(always)]
-    pub fn options(&self, offset: usize, len: usize) -> Option<[u8; OPTION_ROOM]> {
-        let mut room = [0u8; OPTION_ROOM];
+    pub fn options(&self, offset: usize, len: usize) -> Option<&'static mut [u8; OPTION_ROOM]> {
+        let room = room()?;
         if len == 0 || len > 40 {
             return None;
         }
@@ -234,6 +238,20 @@ impl<const L2: usize> Packet<L2> {
     }
 }
 
+#[map]
+static OPTIONS: PerCpuArray<[u64; OPTION_ROOM / 8]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for one option area, zeroed. The stack has none to spare.
+#[inline(always)]
+pub fn room() -> Option<&'static mut [u8; OPTION_ROOM]> {
+    let room = OPTIONS.get_ptr_mut(0)?;
+    // SAFETY: the slot belongs to this CPU, and no program holds its room while another runs.
+    unsafe {
+        *room = [0; OPTION_ROOM / 8];
+        Some(&mut *room.cast())
+    }
+}
+
 /// A helper's result as a verdict.
 #[inline(always)]
 pub fn done(failed: i64) -> Result<(), Verdict> {
@@ -249,10 +267,4 @@ pub fn done(failed: i64) -> Result<(), Verdict> {
 pub fn now() -> u64 {
     // SAFETY: takes no argument.
     unsafe { bpf_ktime_get_boot_ns() }
-}
-
-/// Room on the stack that is written before it is read.
-#[inline(always)]
-pub fn uninit<T>() -> MaybeUninit<T> {
-    MaybeUninit::uninit()
 }

@@ -9,8 +9,8 @@ use ingress_common::maps::{Destination, Route};
 #[map]
 static ROUTES: LpmTrie<[u8; 16], Route> = LpmTrie::pinned(4096, 0);
 
-/// The longest match for `address`; without one, the kernel decides.
-#[inline(always)]
+/// The longest match for `address`; without one, the kernel decides. Not inlined: the key needs stack.
+#[inline(never)]
 pub fn lookup(address: &[u8; 16]) -> Route {
     match ROUTES.get(Key::new(128, *address)) {
         Some(route) => *route,

@@ -14,7 +14,7 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
-    packet::{ETHERNET, Packet, done},
+    packet::{ETHERNET, Packet, done, room},
     to_backend::Segment,
 };
 
@@ -33,15 +33,15 @@ pub fn answer<const L2: usize>(
     keys: &CookieKeys,
     now: u64,
 ) -> Result<Seq, Verdict> {
-    let mut area = [0u8; OPTION_ROOM];
-    if let Some(read) = packet.options(TCP_OFFSET + tcp::HEADER_LEN, segment.options) {
-        area = read;
-    }
-    let offered = tcp::syn_options(&area, segment.options);
+    let area = match packet.options(TCP_OFFSET + tcp::HEADER_LEN, segment.options) {
+        Some(area) => area,
+        None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
+    };
+    let offered = tcp::syn_options(area, segment.options);
     let client_isn = Seq(u32::from_be_bytes(segment.tcp.seq));
     let isn = cookie::mint(keys, now, &segment.key, client_isn, &taken_up(&offered, listener));
 
-    let old = Wire::of(segment, &area);
+    let old = Wire::of(segment);
     let mut new = Wire::default();
     let options = SynOptions {
         mss: Some(u16::from_be_bytes(listener.mss)),
@@ -58,8 +58,9 @@ pub fn answer<const L2: usize>(
 
     let len = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u16;
     packet.resize(len as u32)?;
-    write(packet, &new, options_len)?;
-    packet.change_checksum(CHECKSUM, new.change_from(&old, &area))?;
+    let change = new.change_from(&old, area);
+    write(packet, &new, area, options_len)?;
+    packet.change_checksum(CHECKSUM, change)?;
     let before = (segment.len as u16 - TCP_OFFSET as u16).to_be_bytes();
     let after = (len - TCP_OFFSET as u16).to_be_bytes();
     packet.change_pseudo_checksum(CHECKSUM, Sum(0).sub2(before).add2(after))?;
@@ -95,7 +96,7 @@ struct Wire {
 
 impl Wire {
     #[inline(always)]
-    fn of(segment: &Segment, _area: &[u8; OPTION_ROOM]) -> Self {
+    fn of(segment: &Segment) -> Self {
         let tcp = &segment.tcp;
         Self {
             ports: [tcp.source, tcp.dest],
@@ -143,6 +144,7 @@ impl Wire {
 fn write<const L2: usize>(
     packet: &Packet<L2>,
     new: &Wire,
+    room: &mut [u8; OPTION_ROOM],
     options_len: usize,
 ) -> Result<(), Verdict> {
     #[repr(C)]
@@ -157,13 +159,12 @@ fn write<const L2: usize>(
     let Wire { ports, seq, ack, offset, flags, window, checksum: _, urgent, options } = *new;
     packet.write(TCP_OFFSET, &Front { ports, seq, ack, offset, flags, window })?;
     packet.write(CHECKSUM + 2, &urgent)?;
-    let mut room = [0u8; OPTION_ROOM];
     let mut nth = 0;
     while nth < options.len() {
         room[nth] = options[nth];
         nth += 1;
     }
-    packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, &room, options_len)
+    packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, room, options_len)
 }
 
 #[inline(always)]
@@ -222,4 +223,3 @@ fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Result<(), Verdict> {
 }
 
 const _: () = assert!(size_of::<EthHdr>() == ETHERNET);
-const _: fn(DropReason) -> Verdict = Verdict::Drop;

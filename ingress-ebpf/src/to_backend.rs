@@ -88,10 +88,10 @@ fn established<const L2: usize>(
     let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
     let new = old.to_backend(flow.delta, expand);
     let mut change = new.change_from(old);
-    if let Some(mut room) = packet.options(TCP_OFFSET + tcp::HEADER_LEN, *options)
-        && let Some(moved) = splice::shift_sack(&mut room, *options, flow.delta)
+    if let Some(room) = packet.options(TCP_OFFSET + tcp::HEADER_LEN, *options)
+        && let Some(moved) = splice::shift_sack(room, *options, flow.delta)
     {
-        packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, &room, *options)?;
+        packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, room, *options)?;
         change = change.plus(moved);
     }
     let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;

@@ -99,11 +99,8 @@ fn established<const L2: usize>(
 
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
     // The window of a SYN-ACK is never scaled (RFC 7323 §2.2).
-    let (from, to) = if flags.contains(Flags::SYN) {
-        (0, 0)
-    } else {
-        (flow.backend_scale, flow.promised_scale)
-    };
+    let (from, to) =
+        if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
     let new = old.to_client(flow.delta, from, to);
     let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.

@@ -1,6 +1,7 @@
 //! Handing packets to the daemon through the ring buffer.
 
 use aya_ebpf::{
+    bindings::__sk_buff,
     helpers::bpf_skb_load_bytes,
     macros::map,
     maps::{Array, RingBuf, ring_buf::RingBufEntry},
@@ -32,12 +33,11 @@ struct Record<const ROOM: usize> {
 /// Hands up the packet from its network header on.
 #[inline(always)]
 pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
-    let handed = if packet.len() as usize <= SMALL {
-        fill(packet, kind, UPCALLS.reserve::<Record<SMALL>>(0))
+    if record(packet.skb(), L2 as u32, kind as u32) {
+        Verdict::Upcall
     } else {
-        fill(packet, kind, UPCALLS.reserve::<Record<LARGE>>(0))
-    };
-    if handed { Verdict::Upcall } else { Verdict::Drop(DropReason::UpcallOverflow) }
+        Verdict::Drop(DropReason::UpcallOverflow)
+    }
 }
 
 /// Hands up a packet that ends here but deserves an answer, as far as the rate limit goes.
@@ -56,29 +56,37 @@ pub fn ask_answer<const L2: usize>(
     }
 }
 
+/// Not inlined: many ways lead here.
+#[inline(never)]
+fn record(skb: *mut __sk_buff, l2: u32, kind: u32) -> bool {
+    // SAFETY: a program's context is valid as long as it runs.
+    let (len, ifindex) = unsafe { ((*skb).len - l2, (*skb).ifindex) };
+    let header = Header { kind, ifindex, len, captured: 0 };
+    if len as usize <= SMALL {
+        fill(skb, l2, header, UPCALLS.reserve::<Record<SMALL>>(0))
+    } else {
+        fill(skb, l2, header, UPCALLS.reserve::<Record<LARGE>>(0))
+    }
+}
+
 #[inline(always)]
-fn fill<const L2: usize, const ROOM: usize>(
-    packet: &Packet<L2>,
-    kind: Upcall,
+fn fill<const ROOM: usize>(
+    skb: *mut __sk_buff,
+    l2: u32,
+    header: Header,
     entry: Option<RingBufEntry<Record<ROOM>>>,
 ) -> bool {
     let Some(mut entry) = entry else { return false };
     let record = entry.as_mut_ptr();
-    let len = packet.len();
-    let captured = if len as usize > ROOM { ROOM as u32 } else { len };
+    let captured = if header.len as usize > ROOM { ROOM as u32 } else { header.len };
     // SAFETY: `record` is a whole reserved `Record`; `captured` is at most its room.
     let failed = unsafe {
-        (*record).header =
-            Header { kind: kind as u32, ifindex: packet.ifindex(), len, captured };
+        (*record).header = Header { captured, ..header };
         if captured == 0 {
             -1
         } else {
-            bpf_skb_load_bytes(
-                packet.skb().cast(),
-                L2 as u32,
-                core::ptr::addr_of_mut!((*record).packet).cast(),
-                captured,
-            )
+            let room = core::ptr::addr_of_mut!((*record).packet).cast();
+            bpf_skb_load_bytes(skb.cast(), l2, room, captured)
         }
     };
     if failed == 0 {
@@ -90,7 +98,7 @@ fn fill<const L2: usize, const ROOM: usize>(
 }
 
 /// Two CPUs may take the same token; a limit of this kind can bear it.
-#[inline(always)]
+#[inline(never)]
 pub fn take_token() -> bool {
     let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
     // SAFETY: the pointer is into an array map; races are harmless, as said above.
