@@ -3,6 +3,7 @@
 //! Numbers are in host order here; wire order is the business of whoever reads or writes the packet.
 
 use crate::checksum::Sum;
+use crate::verifier::forget;
 
 /// Length of a TCP header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
@@ -223,6 +224,7 @@ pub fn find_option(options: &[u8; OPTION_ROOM], len: usize, kind: u8) -> Option<
     let mut steps = 0;
     while steps < MAX_OPTIONS_LEN {
         steps += 1;
+        at = forget(at, options[at & OPTION_MASK]);
         if at + 1 >= len {
             return None;
         }

@@ -55,7 +55,3 @@ pub fn closing(before: u8, flags: Flags) -> u8 {
     }
     closing
 }
-
-/// `HOSTS` must stay in the object although no program reads it.
-#[used]
-static KEEP: &HashMap<u32, Host> = &HOSTS;

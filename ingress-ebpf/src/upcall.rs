@@ -10,6 +10,7 @@ use ingress_common::{
     maps::Bucket,
     upcall::{Header, LARGE, SMALL, Upcall},
     verdict::{DropReason, Verdict},
+    verifier::opaque,
 };
 
 use crate::packet::{Packet, now};
@@ -23,6 +24,9 @@ static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
 const ANSWERS_PER_SECOND: u64 = 1000;
 const BURST: u64 = 200;
 const NANOS_PER_ANSWER: u64 = 1_000_000_000 / ANSWERS_PER_SECOND;
+
+/// An IPv4 header without anything behind it.
+const SHORTEST: u64 = 20;
 
 #[repr(C)]
 struct Record<const ROOM: usize> {
@@ -82,11 +86,18 @@ fn fill<const ROOM: usize>(
     // SAFETY: `record` is a whole reserved `Record`; `captured` is at most its room.
     let failed = unsafe {
         (*record).header = Header { captured, ..header };
-        if captured == 0 {
+        // Two separate bounds on one register, each of which the verifier must see.
+        let len = opaque(captured as u64);
+        if len < SHORTEST {
             -1
         } else {
-            let room = core::ptr::addr_of_mut!((*record).packet).cast();
-            bpf_skb_load_bytes(skb.cast(), l2, room, captured)
+            let len = opaque(len);
+            if len > ROOM as u64 {
+                -1
+            } else {
+                let room = core::ptr::addr_of_mut!((*record).packet).cast();
+                bpf_skb_load_bytes(skb.cast(), l2, room, len as u32)
+            }
         }
     };
     if failed == 0 {
