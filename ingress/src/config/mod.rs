@@ -103,7 +103,9 @@ pub struct Listen {
 }
 
 /// What precedes, or is, the ClientHello.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TLS from the first byte.
