@@ -23,7 +23,7 @@ pub use cache::CachedName;
 pub use metrics::{LookupResult, Metrics};
 pub use select::{OutsidePrefixes, select};
 
-use crate::config;
+use crate::{config, control};
 use cache::Cache;
 use upstream::{Upstream, query};
 
@@ -184,6 +184,26 @@ impl Resolver {
     /// What is cached and not yet out of date, by name.
     pub fn cached(&self) -> Vec<CachedName> {
         self.shared.state().cache.list(Instant::now())
+    }
+
+    /// What is known without asking, for `ingressctl dns`.
+    pub fn report(&self) -> control::Dns {
+        let state = self.shared.state();
+        let hosts = state.hosts.iter().map(|(name, addresses)| control::DnsName {
+            name: name.clone(),
+            source: control::DnsSource::Hosts,
+            addresses: addresses.clone(),
+            error: None,
+            ttl_seconds: None,
+        });
+        let cached = state.cache.list(Instant::now()).into_iter().map(|cached| control::DnsName {
+            name: cached.name,
+            source: control::DnsSource::Cache,
+            error: cached.answer.as_ref().err().map(LookupError::to_string),
+            addresses: cached.answer.unwrap_or_default(),
+            ttl_seconds: Some(cached.ttl.as_secs()),
+        });
+        control::Dns { servers: state.upstream.in_use(), names: hosts.chain(cached).collect() }
     }
 
     /// The servers in use: the configured ones, or those of `/etc/resolv.conf`.
