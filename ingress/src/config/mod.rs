@@ -177,6 +177,9 @@ impl Site {
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Tls, Self::Postgres];
+
     /// The name in the configuration, in answers and in labels.
     pub const fn as_str(self) -> &'static str {
         match self {
