@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use crate::control::{CallError, ErrorKind, Response};
+use crate::control::{CallError, ErrorKind};
 
 /// A message for the operator and a code for scripts.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,17 +42,12 @@ impl Failure {
         Self { code: 0, message: String::new() }
     }
 
-    pub(super) fn refused(kind: ErrorKind, message: String) -> Self {
+    pub(super) fn refused(kind: ErrorKind, message: &str) -> Self {
         let code = match kind {
             ErrorKind::Configuration => EX_CONFIG,
             ErrorKind::Request | ErrorKind::Failed => FAILED,
         };
-        Self { code, message }
-    }
-
-    pub(super) fn unexpected(response: &Response) -> Self {
-        let message = format!("ingressd answered something else than was asked: {response:?}");
-        Self { code: FAILED, message }
+        Self { code, message: message.to_owned() }
     }
 }
 

@@ -7,48 +7,38 @@ use comfy_table::Cell;
 use super::{
     Context, Failure, Report,
     args::{Flows as Args, FlowsAction, Sort},
-    human, report,
+    human,
     sheet::{Sheet, Style, bad, good, number, pending, text},
 };
-use crate::control::{Filter, Flow, FlowState, Flows, Request, Response};
+use crate::control::{Filter, Flow, FlowState, Flows, Request, Response, call};
 
 pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<(), Failure> {
     let filter = Filter::from(&args.select);
-    match (&args.action, args.watch) {
-        (Some(FlowsAction::Kill { all }), _) => kill(context, filter, *all),
-        (None, None) => context.print(&list(context, &filter, args.sort)?),
-        (None, Some(seconds)) => loop {
-            let flows = list(context, &filter, args.sort)?;
+    if let Some(FlowsAction::Kill { all }) = &args.action {
+        return kill(context, filter, *all);
+    }
+    let request = Request::Flows { filter };
+    loop {
+        let mut response = call(context.socket, &request)?;
+        if let Response::Flows(flows) = &mut response {
+            sort(&mut flows.flows, args.sort);
+        }
+        if args.watch.is_some() {
             context.clear()?;
-            context.print(&flows)?;
-            thread::sleep(Duration::from_secs(seconds));
-        },
+        }
+        context.show(&response)?;
+        let Some(seconds) = args.watch else { return Ok(()) };
+        thread::sleep(Duration::from_secs(seconds));
     }
 }
 
 fn kill(context: &Context<'_>, filter: Filter, all: bool) -> Result<(), Failure> {
     match (filter.is_empty(), all) {
-        (true, false) => {
-            return Err(Failure::usage(
-                "say which flows to end, with --host, --client, --backend, --site or --state, or --all",
-            ));
-        }
-        (false, true) => return Err(Failure::usage("--all and a filter contradict each other")),
-        (true, true) | (false, false) => {}
-    }
-    match context.call(&Request::Kill { filter })? {
-        Response::Killed { flows } => context.print(&report::Killed { flows }),
-        other => Err(Failure::unexpected(&other)),
-    }
-}
-
-fn list(context: &Context<'_>, filter: &Filter, by: Sort) -> Result<Flows, Failure> {
-    match context.call(&Request::Flows { filter: filter.clone() })? {
-        Response::Flows(mut flows) => {
-            sort(&mut flows.flows, by);
-            Ok(flows)
-        }
-        other => Err(Failure::unexpected(&other)),
+        (true, false) => Err(Failure::usage(
+            "say which flows to end, with --host, --client, --backend, --site or --state, or --all",
+        )),
+        (false, true) => Err(Failure::usage("--all and a filter contradict each other")),
+        (true, true) | (false, false) => context.ask(&Request::Kill { filter }),
     }
 }
 

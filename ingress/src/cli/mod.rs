@@ -26,42 +26,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let context = Context { socket: &args.socket, format: args.output, style: Style::detect() };
     match &args.command {
         Command::Flows(flows) => flows::run(&context, flows),
-        Command::Status => match context.call(&Request::Status)? {
-            Response::Status(status) => context.print(&status),
-            other => Err(Failure::unexpected(&other)),
-        },
-        Command::Stats => match context.call(&Request::Stats)? {
-            Response::Stats(stats) => context.print(&stats),
-            other => Err(Failure::unexpected(&other)),
-        },
-        Command::Drops => match context.call(&Request::Drops)? {
-            Response::Drops(drops) => context.print(&drops),
-            other => Err(Failure::unexpected(&other)),
-        },
-        Command::Dns { flush: None } => match context.call(&Request::Dns)? {
-            Response::Dns(dns) => context.print(&dns),
-            other => Err(Failure::unexpected(&other)),
-        },
+        Command::Status => context.ask(&Request::Status),
+        Command::Stats => context.ask(&Request::Stats),
+        Command::Drops => context.ask(&Request::Drops),
+        Command::Dns { flush: None } => context.ask(&Request::Dns),
         Command::Dns { flush: Some(name) } => {
-            let name = (!name.is_empty()).then(|| name.clone());
-            match context.call(&Request::Flush { name })? {
-                Response::Flushed { names } => context.print(&report::Flushed { names }),
-                other => Err(Failure::unexpected(&other)),
-            }
+            context.ask(&Request::Flush { name: (!name.is_empty()).then(|| name.clone()) })
         }
-        Command::Reload => match context.call(&Request::Reload)? {
-            Response::Reloaded { changes } => context.print(&report::Reloaded { changes }),
-            other => Err(Failure::unexpected(&other)),
-        },
-        Command::Explain { name } => {
-            match context.call(&Request::Explain { name: name.clone() })? {
-                Response::Explanation(explanation) => {
-                    context.print(&explanation)?;
-                    if explanation.ok() { Ok(()) } else { Err(Failure::silent()) }
-                }
-                other => Err(Failure::unexpected(&other)),
-            }
-        }
+        Command::Reload => context.ask(&Request::Reload),
+        Command::Explain { name } => context.ask(&Request::Explain { name: name.clone() }),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Args::command(), "ingressctl", &mut script);
@@ -88,10 +61,25 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn call(&self, request: &Request) -> Result<Response, Failure> {
-        match call(self.socket, request)? {
-            Response::Error { kind, message } => Err(Failure::refused(kind, message)),
-            response => Ok(response),
+    fn ask(&self, request: &Request) -> Result<(), Failure> {
+        self.show(&call(self.socket, request)?)
+    }
+
+    fn show(&self, response: &Response) -> Result<(), Failure> {
+        match response {
+            Response::Flows(flows) => self.print(flows),
+            Response::Killed { flows } => self.print(&report::Killed { flows: *flows }),
+            Response::Stats(stats) => self.print(stats),
+            Response::Drops(drops) => self.print(drops),
+            Response::Status(status) => self.print(status),
+            Response::Dns(dns) => self.print(dns),
+            Response::Flushed { names } => self.print(&report::Flushed { names: *names }),
+            Response::Reloaded { changes } => self.print(&report::Reloaded { changes }),
+            Response::Explanation(explanation) => {
+                self.print(explanation)?;
+                if explanation.ok() { Ok(()) } else { Err(Failure::silent()) }
+            }
+            Response::Error { kind, message } => Err(Failure::refused(*kind, message)),
         }
     }
 

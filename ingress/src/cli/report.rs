@@ -21,8 +21,8 @@ pub(super) struct Flushed {
 }
 
 #[derive(Serialize)]
-pub(super) struct Reloaded {
-    pub changes: Vec<String>,
+pub(super) struct Reloaded<'a> {
+    pub changes: &'a [String],
 }
 
 impl Report for Killed {
@@ -37,7 +37,7 @@ impl Report for Flushed {
     }
 }
 
-impl Report for Reloaded {
+impl Report for Reloaded<'_> {
     fn table(&self, _: Style) -> String {
         if self.changes.is_empty() {
             return "nothing changed\n".to_owned();
