@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use crate::{
-    config::DEFAULT_SOCKET,
+    config::{DEFAULT_PATH, DEFAULT_SOCKET},
     control::{Filter, FlowState, network},
 };
 
@@ -52,6 +52,12 @@ pub enum Command {
     Explain {
         /// A host name
         name: String,
+    },
+    /// What on this machine would keep ingressd from working; exits with 1 if anything would
+    Doctor {
+        /// The configuration file
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+        config: PathBuf,
     },
     /// A completion script for a shell
     Completions {

@@ -1,6 +1,7 @@
 //! What ingressctl does with its arguments.
 
 mod args;
+mod doctor;
 mod failure;
 mod flows;
 mod human;
@@ -35,6 +36,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Command::Reload => context.ask(&Request::Reload),
         Command::Explain { name } => context.ask(&Request::Explain { name: name.clone() }),
+        Command::Doctor { config } => doctor::run(&context, config),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Args::command(), "ingressctl", &mut script);
