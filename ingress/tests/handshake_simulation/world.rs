@@ -435,7 +435,7 @@ impl World {
             if let Some(watch) = splice.watch
                 && self.kernel.watching
                 && segment.has(Flags::ACK)
-                && !segment.ack.before(watch)
+                && (0..Splice::WATCH_RANGE as i32).contains(&segment.ack.since(watch))
             {
                 self.kernel.watching = false;
                 self.upcall(Event::BackendAcked { tuple: tuple(), ack: segment.ack });
