@@ -139,19 +139,16 @@ impl Client {
             None => {}
             // Its reset is on the way.
             Some(b'S') if self.speech == Speech::PostgresEager => {}
+            Some(21 | b'E') if !self.tcp.peer_closed() => {}
             Some(21) => {
-                if self.tcp.peer_closed() {
-                    let &[21, 3, 3, 0, 2, 2, alert] = got else { panic!("strange alert {got:?}") };
-                    self.seen = Some(Seen::Alert(alert));
-                    self.tcp.close();
-                }
+                let &[21, 3, 3, 0, 2, 2, alert] = got else { panic!("strange alert {got:?}") };
+                self.seen = Some(Seen::Alert(alert));
+                self.tcp.close();
             }
-            Some(b'E') if self.speech.on_postgres_port() => {
-                if self.tcp.peer_closed() {
-                    assert_eq!(got, postgres::tls_required());
-                    self.seen = Some(Seen::PostgresError);
-                    self.tcp.close();
-                }
+            Some(b'E') => {
+                assert_eq!(got, postgres::tls_required());
+                self.seen = Some(Seen::PostgresError);
+                self.tcp.close();
             }
             Some(_) => {
                 assert!(self.down.starts_with(got), "the server's octets arrived wrong");

@@ -105,10 +105,10 @@ impl World {
             finished: Vec::new(),
         };
         for behaviour in world.scenario.backends.clone() {
-            let mut tcp = world.listening();
+            let mut tcp = world.listening(behaviour != Behaviour::Occupied);
             if behaviour == Behaviour::Occupied {
                 tcp.state = State::Established;
-                tcp.irs = world.number();
+                tcp.irs = world.number(false);
                 tcp.write(b"old");
                 tcp.edge = 1000;
                 tcp.timer = Some(100_000);
@@ -118,9 +118,10 @@ impl World {
         world
     }
 
-    /// Sequence numbers are random, and often near the wrap.
-    fn number(&mut self) -> Seq {
-        if self.rng.random_bool(0.3) {
+    /// Sequence numbers are random. The first connection's are often near the wrap, but those of others never: two
+    /// connections whose numbers lie close together can't be told apart, and are not what is tried here.
+    fn number(&mut self, first: bool) -> Seq {
+        if first && self.rng.random_bool(0.5) {
             Seq(0).minus(self.rng.random_range(0..20_000))
         } else {
             Seq(self.rng.random())
@@ -137,8 +138,8 @@ impl World {
         }
     }
 
-    fn listening(&mut self) -> Tcp {
-        let (iss, options) = (self.number(), self.options());
+    fn listening(&mut self, first: bool) -> Tcp {
+        let (iss, options) = (self.number(first), self.options());
         let window = *[20_000, 65_535, 300_000].choose(&mut self.rng).unwrap();
         Tcp::new(State::Listen, iss, Seq(0), options, window)
     }
@@ -169,7 +170,7 @@ impl World {
                 let mut out = Vec::new();
                 self.client().tcp.abort(&mut out);
                 self.client().seen = Some(Seen::Aborted);
-                self.from_client(out);
+                self.client_sends(out);
                 break;
             }
             assert!(self.step(abort_at.unwrap_or(Micros::MAX)), "nothing will ever happen again");
@@ -220,7 +221,8 @@ impl World {
 
     /// The SYN and its cookie, which the kernel does alone.
     fn connect(&mut self) {
-        let (isn, cookie, options) = (self.number(), self.number(), self.options());
+        let first = self.kernel.cookies.is_empty();
+        let (isn, cookie, options) = (self.number(first), self.number(first), self.options());
         let promised_scale = options
             .window_scale
             .and_then(|_| *[None, Some(7), Some(7), Some(2)].choose(&mut self.rng).unwrap());
@@ -243,7 +245,7 @@ impl World {
         let mut out = Vec::new();
         let now = self.now;
         self.client().step(now, &mut out);
-        self.from_client(out);
+        self.client_sends(out);
     }
 
     /// Goes on to the next thing that happens; `false` where nothing does before `until`.
@@ -271,11 +273,11 @@ impl World {
         if let Some(client) = &mut self.client {
             client.tcp.on_timer(now, &mut out);
         }
-        self.from_client(out);
+        self.client_sends(out);
         for index in 0..self.servers.len() {
             let mut out = Vec::new();
             self.servers[index].tcp.on_timer(now, &mut out);
-            self.from_server(index, out);
+            self.server_sends(index, out);
         }
         if let Some(entry) = self.things.first_entry()
             && entry.key().0 <= now
@@ -306,14 +308,14 @@ impl World {
         }
     }
 
-    fn from_client(&mut self, segments: Vec<Segment>) {
+    fn client_sends(&mut self, segments: Vec<Segment>) {
         for segment in segments {
             let link = self.scenario.outer.clone();
             self.over(link, || Thing::KernelFromClient(segment.clone()));
         }
     }
 
-    fn from_server(&mut self, index: usize, segments: Vec<Segment>) {
+    fn server_sends(&mut self, index: usize, segments: Vec<Segment>) {
         for segment in segments {
             let mut link = self.scenario.tunnel.clone();
             if segment.has(Flags::SYN) && self.servers[index].behaviour == Behaviour::Slow {
@@ -324,12 +326,12 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, segment: Segment) {
+    fn send_to_client(&mut self, segment: Segment) {
         let link = self.scenario.outer.clone();
         self.over(link, || Thing::ToClient(segment.clone()));
     }
 
-    fn to_server(&mut self, index: usize, segment: Segment) {
+    fn send_to_server(&mut self, index: usize, segment: Segment) {
         let link = self.scenario.tunnel.clone();
         self.over(link, || Thing::ToServer(index, segment.clone()));
     }
@@ -350,7 +352,7 @@ impl World {
                 let mut out = Vec::new();
                 self.client().tcp.on_segment(segment, now, &mut out);
                 self.client().step(now, &mut out);
-                self.from_client(out);
+                self.client_sends(out);
             }
             Thing::ToServer(index, segment) => self.serve(index, segment),
             Thing::Upcall(event) => {
@@ -366,17 +368,17 @@ impl World {
         match self.servers[index].behaviour {
             Behaviour::Good | Behaviour::Occupied | Behaviour::Slow | Behaviour::WithoutTls => {
                 if self.servers[index].tcp.state == State::Reset && segment.has(Flags::SYN) {
-                    let (tcp, behaviour) = (self.listening(), self.servers[index].behaviour);
+                    let (tcp, behaviour) = (self.listening(false), self.servers[index].behaviour);
                     self.servers[index] = Server::new(tcp, behaviour, &self.scenario);
                 }
                 let mut out = Vec::new();
                 self.servers[index].tcp.on_segment(segment, now, &mut out);
                 self.servers[index].step(now, &mut out);
-                self.from_server(index, out);
+                self.server_sends(index, out);
             }
             Behaviour::Refuses => {
                 let out = Server::turn_away(&segment).into_iter().collect();
-                self.from_server(index, out);
+                self.server_sends(index, out);
             }
             Behaviour::Unreachable => {
                 let backend = backend(index).address;
@@ -417,14 +419,14 @@ impl World {
             let other =
                 admission.as_ref().is_some_and(|admission| admission.cookie != splice.cookie);
             if !(other && !segment.payload.is_empty()) {
-                self.to_server(index(splice.backend.address), to_backend(&splice, segment));
+                self.send_to_server(index(splice.backend.address), to_backend(&splice, segment));
                 return;
             }
         }
         if self.kernel.pending || (admission.is_some() && !segment.payload.is_empty()) {
             self.upcall(Event::Client { tuple, segment, admission });
         } else if admission.is_none() && !segment.has(Flags::RST) {
-            self.to_client(Segment::reset(segment.ack, None));
+            self.send_to_client(Segment::reset(segment.ack, None));
         }
     }
 
@@ -440,12 +442,12 @@ impl World {
                 self.kernel.watching = false;
                 self.upcall(Event::BackendAcked { tuple: tuple(), ack: segment.ack });
             }
-            self.to_client(to_client(&splice, segment));
+            self.send_to_client(to_client(&splice, segment));
         } else if self.kernel.expected.contains(&from) {
             let from = backend(from).address;
             self.upcall(Event::Backend { tuple: tuple(), from, segment });
         } else if !segment.has(Flags::RST) && self.rng.random() {
-            self.to_server(from, Segment::reset(segment.ack, None));
+            self.send_to_server(from, Segment::reset(segment.ack, None));
         }
     }
 
@@ -476,10 +478,10 @@ impl World {
                 Action::Unexpect { backend, .. } => {
                     self.kernel.expected.remove(&index(backend.address));
                 }
-                Action::ToClient { segment, .. } => self.to_client(segment),
+                Action::ToClient { segment, .. } => self.send_to_client(segment),
                 Action::ToBackend { backend, segment, .. } => {
                     assert!(segment.payload.len() <= usize::from(backend.mss_limit));
-                    self.to_server(index(backend.address), segment);
+                    self.send_to_server(index(backend.address), segment);
                 }
                 Action::Install { splice, .. } => {
                     self.kernel.watching = splice.watch.is_some();
