@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 const NAMESPACES: &str = "/run/netns";
+const DIRECTORIES: &str = "/tmp";
 const BPFFS: &str = "/sys/fs/bpf";
 const NAMESPACE_PREFIX: &str = "ingress-";
 const DIRECTORY_PREFIX: &str = "ingress-lab-";
@@ -24,7 +25,8 @@ const DIRECTORY_PREFIX: &str = "ingress-lab-";
 /// A lab's directory.
 #[must_use]
 pub fn directory(id: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("{DIRECTORY_PREFIX}{id}"))
+    // Not $TMPDIR: everybody who cleans must look where everybody builds.
+    Path::new(DIRECTORIES).join(format!("{DIRECTORY_PREFIX}{id}"))
 }
 
 /// The full name of one of a lab's namespaces.
@@ -39,12 +41,15 @@ pub fn bpffs(id: &str) -> PathBuf {
     Path::new(BPFFS).join(format!("{NAMESPACE_PREFIX}{id}"))
 }
 
-/// Marks a lab as alive for as long as the file is open.
+/// Makes a lab's directory, which marks it as alive for as long as the file is open.
 pub fn claim(id: &str) -> Result<File> {
-    let path = directory(id).join("alive");
-    let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
-    file.try_lock().with_context(|| format!("lock {}", path.display()))?;
-    Ok(file)
+    let (hidden, dir) = (Path::new(DIRECTORIES).join(format!(".ingress-{id}")), directory(id));
+    fs::create_dir_all(&hidden).with_context(|| format!("make {}", hidden.display()))?;
+    let alive = File::create(hidden.join("alive"))?;
+    alive.try_lock().with_context(|| format!("lock {}/alive", hidden.display()))?;
+    // It appears locked, lest somebody who cleans takes it for a leftover.
+    fs::rename(&hidden, &dir).with_context(|| format!("make {}", dir.display()))?;
+    Ok(alive)
 }
 
 /// Ends every process in a lab's namespaces and removes all that it left on the machine.
@@ -52,7 +57,8 @@ pub fn remove(id: &str) {
     let names = namespaces_of(id);
     kill_inside(&names);
     for name in &names {
-        let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        // Somebody else may be cleaning too.
+        let _ = Command::new("ip").args(["netns", "delete", name]).stderr(Stdio::null()).status();
     }
     remove_pins(&bpffs(id));
     let _ = fs::remove_dir_all(directory(id));
@@ -74,7 +80,7 @@ pub fn all() -> BTreeSet<String> {
         let (id, _) = name.strip_prefix(NAMESPACE_PREFIX)?.rsplit_once('-')?;
         Some(id.to_owned())
     });
-    let directories = entries(&std::env::temp_dir())
+    let directories = entries(Path::new(DIRECTORIES))
         .into_iter()
         .filter_map(|name| Some(name.strip_prefix(DIRECTORY_PREFIX)?.to_owned()));
     namespaces.chain(directories).collect()

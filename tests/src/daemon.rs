@@ -154,10 +154,10 @@ impl Daemon {
     /// The flows of the moment.
     pub fn flows(&self) -> Result<Vec<Value>> {
         let mut answer = self.ctl_json(&["flows"])?;
-        match answer["flows"].take() {
-            Value::Array(flows) => Ok(flows),
-            other => bail!("no list of flows, but {other}"),
-        }
+        let Value::Array(flows) = answer["flows"].take() else {
+            bail!("no list of flows in {answer}");
+        };
+        Ok(flows)
     }
 
     fn discard_notifications(&self) -> Result<()> {

@@ -47,7 +47,6 @@ impl Lab {
         cleanup::remove_stale();
         let id = new_id();
         let dir = cleanup::directory(&id);
-        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         let alive = cleanup::claim(&id)?;
         let reaper = Reaper::start(&id)?;
         mount_bpffs()?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use ingress_tests::addresses::WWW;
 use ingress_tests::client::{Answer, random_file, same_content};
 use ingress_tests::shared::{Stage, stage};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,7 @@ fn big_file(stage: &Stage) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn check_download(answer: &Answer, expected: &PathBuf) -> Result<()> {
+fn check_download(answer: &Answer, expected: &Path) -> Result<()> {
     assert_eq!(answer.exit_code(), 0, "{}", answer.error());
     assert_eq!(answer.status(), 200);
     assert!(same_content(&answer.body, expected)?, "what came is not what was sent");
@@ -104,7 +104,7 @@ fn check_download(answer: &Answer, expected: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn check_upload(stage: &Stage, answer: &Answer, sent: &PathBuf, name: &str) -> Result<()> {
+fn check_upload(stage: &Stage, answer: &Answer, sent: &Path, name: &str) -> Result<()> {
     assert_eq!(answer.exit_code(), 0, "{}", answer.error());
     assert!([201, 204].contains(&answer.status()), "{}", answer.status());
     let stored = stage.web.root().join(name);
