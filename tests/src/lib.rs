@@ -12,6 +12,7 @@ pub mod cleanup;
 pub mod client;
 pub mod daemon;
 pub mod hello;
+pub mod impair;
 pub mod netns;
 pub mod process;
 pub mod programs;

@@ -2,6 +2,7 @@
 
 use crate::addresses::{RAW_CLIENT4, SITE_PREFIX, VPS4, WWW6};
 use crate::cleanup::{self, Reaper};
+use crate::impair::Wire;
 use crate::netns::{Namespace, ip_batch};
 use crate::process::{self, wait_until};
 use crate::wireguard::{Keys, MTU, PORT, Tunnel};
@@ -32,6 +33,8 @@ pub struct Lab {
     pub www: Namespace,
     /// The database server, in the LAN at home.
     pub db: Namespace,
+    /// The wires that can be impaired lead through here.
+    pub wires: Namespace,
     vps_tunnel: Tunnel,
     _home_tunnel: Tunnel,
     _reaper: Reaper,
@@ -54,6 +57,7 @@ impl Lab {
         let make = |role: &str| Namespace::create(&cleanup::namespace(&id, role));
         let (client, inet, vps) = (make("client")?, make("inet")?, make("vps")?);
         let (home, www, db) = (make("home")?, make("www")?, make("db")?);
+        let wires = make("wires")?;
         let vps_tunnel = Tunnel::start(&vps, &format!("wgv{id}"), &dir)?;
         let home_tunnel = Tunnel::start(&home, &format!("wgh{id}"), &dir)?;
         let lab = Self {
@@ -65,6 +69,7 @@ impl Lab {
             home,
             www,
             db,
+            wires,
             vps_tunnel,
             _home_tunnel: home_tunnel,
             _reaper: reaper,
@@ -111,12 +116,14 @@ impl Lab {
     }
 
     fn wire(&self) -> Result<()> {
-        let Self { client, inet, vps, home, www, db, .. } = self;
+        let Self { client, inet, vps, home, www, db, wires, .. } = self;
         let mut script = String::new();
         for (a, a_interface, b, b_interface) in [
-            (client, "eth0", inet, "client"),
+            (client, "eth0", wires, "client0"),
+            (wires, "client1", inet, "client"),
             (vps, "eth0", inet, "vps"),
-            (home, "isp", inet, "home"),
+            (home, "isp", wires, "home0"),
+            (wires, "home1", inet, "home"),
             (www, "eth0", home, "www"),
             (db, "eth0", home, "db"),
         ] {
@@ -151,6 +158,16 @@ impl Lab {
     }
 
     fn configure(&self) -> Result<()> {
+        self.wires.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+        for wire in Wire::ALL {
+            let [bridge, a, b] = wire.interfaces();
+            self.wires.ip(&format!(
+                "link add name {bridge} type bridge\n\
+                 link set {a} master {bridge} up\n\
+                 link set {b} master {bridge} up\n\
+                 link set {bridge} up\n"
+            ))?;
+        }
         for router in [&self.inet, &self.vps, &self.home] {
             router.sysctl("ipv4/ip_forward", "1")?;
             router.sysctl("ipv6/conf/all/forwarding", "1")?;

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use ingress_tests::addresses::{DB, HOSTS_ONLY, VPS4, WWW, WWW6};
 use ingress_tests::cleanup;
+use ingress_tests::impair::{self, Impairment};
 use ingress_tests::shared::Stage;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -32,6 +33,16 @@ enum Command {
     Down,
     /// Remove what crashed runs left behind
     Clean,
+    /// Forward frames between two interfaces, not all of them and not in order
+    #[command(hide = true)]
+    Impair {
+        /// One end
+        a: String,
+        /// The other
+        b: String,
+        #[command(flatten)]
+        impairment: Impairment,
+    },
     /// Wait for the end of standard input, then remove a lab
     #[command(hide = true)]
     Reap {
@@ -50,6 +61,7 @@ fn main() -> Result<()> {
             println!("removed {} leftover lab(s)", removed.len());
             Ok(())
         }
+        Command::Impair { a, b, impairment } => impair::forward(&a, &b, &impairment),
         Command::Reap { id } => {
             cleanup::reap(&id);
             Ok(())
