@@ -1,9 +1,114 @@
-//! The tc programs.
+//! The tc programs. A packet's way reads top to bottom: parse, look up, decide, emit.
+//!
+//! Each program exists twice, for devices with an Ethernet header and for those without; a const generic
+//! `L2` carries the header's length through everything below.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod admit;
+mod clamp;
+mod count;
+mod devices;
+mod emit;
+mod flows;
+mod forward;
+mod packet;
+mod routes;
+mod synack;
+mod to_backend;
+mod to_client;
+mod upcall;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
+use ingress_common::verdict::Verdict;
+
+use crate::packet::{ETHERNET, NONE, Packet};
+
+/// Ingress of an uplink with Ethernet headers.
+#[classifier]
+pub fn uplink_eth(ctx: TcContext) -> i32 {
+    uplink(&Packet::<ETHERNET>::new(ctx))
+}
+
+/// Ingress of an uplink without (PPP, a tunnelled VPS).
+#[classifier]
+pub fn uplink_l3(ctx: TcContext) -> i32 {
+    uplink(&Packet::<NONE>::new(ctx))
+}
+
+/// Ingress of a tunnel with Ethernet headers (VXLAN, veth, VLAN, ZeroTier).
+#[classifier]
+pub fn tunnel_eth(ctx: TcContext) -> i32 {
+    tunnel(&Packet::<ETHERNET>::new(ctx))
+}
+
+/// Ingress of a tunnel without (WireGuard).
+#[classifier]
+pub fn tunnel_l3(ctx: TcContext) -> i32 {
+    tunnel(&Packet::<NONE>::new(ctx))
+}
+
+/// From the world: IPv6 to a site, or IPv4 to a listed port.
+#[inline(always)]
+fn uplink<const L2: usize>(packet: &Packet<L2>) -> i32 {
+    let decided = if !packet.is_for_us() {
+        Verdict::Kernel
+    } else if packet.is_ipv6() {
+        either(forward::from_world(packet))
+    } else if packet.is_ipv4() {
+        either(to_backend::from_client(packet))
+    } else {
+        Verdict::Kernel
+    };
+    conclude(packet, decided)
+}
+
+/// From a site: IPv6 to the world, or to a client behind the NAT46 prefix.
+#[inline(always)]
+fn tunnel<const L2: usize>(packet: &Packet<L2>) -> i32 {
+    let decided = if packet.is_for_us() && packet.is_ipv6() {
+        either(forward::from_site(packet))
+    } else {
+        Verdict::Kernel
+    };
+    conclude(packet, decided)
+}
+
+/// An early return and a late one say the same thing.
+#[inline(always)]
+fn either(result: Result<Verdict, Verdict>) -> Verdict {
+    match result {
+        Ok(verdict) | Err(verdict) => verdict,
+    }
+}
+
+/// The one place where a verdict becomes an action. `TC_ACT_UNSPEC` rather than `TC_ACT_OK` lets other
+/// programs on the same hook see what is not ours.
+#[inline(always)]
+fn conclude<const L2: usize>(packet: &Packet<L2>, verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Kernel => TC_ACT_UNSPEC,
+        Verdict::Forward(egress) => emit::leave(packet, egress),
+        Verdict::Reflect => emit::turn_back(packet),
+        Verdict::Upcall | Verdict::Absorb => TC_ACT_SHOT,
+        Verdict::Drop(reason) => {
+            count::drop(reason);
+            TC_ACT_SHOT
+        }
+    }
+}
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,1 +1,20 @@
 //! The control socket: what ingressctl asks and ingressd answers.
+//!
+//! One JSON object a line each way over a unix socket. Fields are only ever added.
+
+mod client;
+mod explain;
+mod flow;
+mod message;
+mod report;
+mod server;
+
+pub use client::{CallError, call};
+pub use explain::{Explanation, Step, explain};
+pub use flow::{Filter, Flow, FlowState, Flows, network};
+pub use message::{ErrorKind, Request, Response};
+pub use report::{
+    Attachment, Count, Direction, Dns, DnsName, DnsSource, DropCount, Drops, FlowTable, Interface,
+    Listener, Path, Reload, SiteStatus, Stats, Status, Traffic,
+};
+pub use server::{Control, Server};

@@ -1,1 +1,236 @@
-//! Names to backend addresses.
+//! Names to backend addresses: AAAA records of absolute names, from `[hosts]`, the cache, or a DNS server.
+//!
+//! Clients decide which names are asked for, so everything here is bounded: look-ups of one name share one
+//! query, there are only so many queries at a time, and the cache has a size.
+
+mod cache;
+mod metrics;
+mod select;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv6Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+pub use cache::CachedName;
+pub use metrics::{LookupResult, Metrics};
+pub use select::{OutsidePrefixes, select};
+
+use crate::{config, control};
+use cache::Cache;
+use upstream::{Upstream, query};
+
+/// What is known of a name; never empty when it is `Ok`.
+pub type Answer = Result<Vec<Ipv6Addr>, LookupError>;
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// It does not exist, or has no AAAA record.
+    #[error("no AAAA record")]
+    NotFound,
+    /// Nobody knows; asking again later may help.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Queries under way at a time.
+const MOST_QUERIES: usize = 256;
+
+/// The resolver; clones share everything.
+#[derive(Clone)]
+pub struct Resolver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    metrics: Metrics,
+}
+
+struct State {
+    hosts: BTreeMap<String, Vec<Ipv6Addr>>,
+    upstream: Upstream,
+    timeout: Duration,
+    cache: Cache,
+    /// The queries under way, and where their answers will appear.
+    queries: HashMap<String, watch::Receiver<Option<Answer>>>,
+    /// Counts the changes of servers, so that an answer of the old ones is not cached.
+    generation: u64,
+}
+
+impl Resolver {
+    /// A resolver for this configuration. Servers are contacted only once a name is asked for.
+    pub fn new(dns: &config::Dns, hosts: &BTreeMap<String, Vec<Ipv6Addr>>) -> Self {
+        let state = State {
+            hosts: hosts.clone(),
+            upstream: Upstream::new(dns.servers.clone()),
+            timeout: dns.timeout,
+            cache: Cache::default(),
+            queries: HashMap::new(),
+            generation: 0,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), metrics: Metrics::default() }) }
+    }
+
+    /// Looks up a lower-case name without a dot at its end. Answers within the configured timeout; a query
+    /// that takes longer goes on, so that the next look-up finds its answer.
+    ///
+    /// Must be called within a tokio runtime.
+    pub async fn lookup(&self, name: &str) -> Answer {
+        let (result, answer) = self.resolve(name).await;
+        self.shared.metrics.count(result);
+        answer
+    }
+
+    async fn resolve(&self, name: &str) -> (LookupResult, Answer) {
+        let (query, timeout) = match self.start(name) {
+            Start::Known(result, answer) => return (result, answer),
+            Start::Query(query, timeout) => (query, timeout),
+        };
+        let (result, error) = match tokio::time::timeout(timeout, answered(query)).await {
+            Ok(Ok(addresses)) => return (LookupResult::Ok, Ok(addresses)),
+            Ok(Err(LookupError::NotFound)) => {
+                return (LookupResult::NotFound, Err(LookupError::NotFound));
+            }
+            Ok(Err(error @ LookupError::Failed(_))) => (LookupResult::Failed, error),
+            Err(_) => {
+                let reason = format!("no answer within {} s", timeout.as_secs_f32());
+                (LookupResult::Timeout, LookupError::Failed(reason))
+            }
+        };
+        // An old answer is better than none while the servers are away (RFC 8767).
+        match self.shared.state().cache.stale(name, Instant::now()) {
+            Some(addresses) => (LookupResult::Stale, Ok(addresses)),
+            None => (result, Err(error)),
+        }
+    }
+
+    fn start(&self, name: &str) -> Start {
+        let mut state = self.shared.state();
+        if let Some(addresses) = state.hosts.get(name) {
+            return Start::Known(LookupResult::Hosts, Ok(addresses.clone()));
+        }
+        match state.cache.fresh(name, Instant::now()) {
+            Some(Ok(addresses)) => return Start::Known(LookupResult::Cached, Ok(addresses)),
+            Some(Err(LookupError::NotFound)) => {
+                return Start::Known(LookupResult::NotFound, Err(LookupError::NotFound));
+            }
+            Some(Err(error @ LookupError::Failed(_))) => {
+                return match state.cache.stale(name, Instant::now()) {
+                    Some(addresses) => Start::Known(LookupResult::Stale, Ok(addresses)),
+                    None => Start::Known(LookupResult::Failed, Err(error)),
+                };
+            }
+            None => {}
+        }
+        // Without a sender the task has died, and the name would be lost for good.
+        if let Some(query) = state.queries.get(name).filter(|query| query.has_changed().is_ok()) {
+            return Start::Query(query.clone(), state.timeout);
+        }
+        if state.queries.len() >= MOST_QUERIES {
+            let reason = format!("{MOST_QUERIES} other names are being looked up");
+            return Start::Known(LookupResult::Busy, Err(LookupError::Failed(reason)));
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.queries.insert(name.to_owned(), receiver.clone());
+        let resolver = state.upstream.current();
+        let (shared, generation) = (self.shared.clone(), state.generation);
+        let name = name.to_owned();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let (answer, ttl) = query(resolver, &name).await;
+            shared.metrics.observe(started.elapsed());
+            let mut state = shared.state();
+            if state.generation == generation {
+                state.queries.remove(&name);
+                state.cache.insert(name, answer.clone(), Instant::now(), ttl);
+            }
+            drop(state);
+            sender.send_replace(Some(answer));
+        });
+        Start::Query(receiver, state.timeout)
+    }
+
+    /// Takes over a new configuration. Other servers know other things, so then the cache is emptied.
+    pub fn update(&self, dns: &config::Dns, hosts: &BTreeMap<String, Vec<Ipv6Addr>>) {
+        let mut state = self.shared.state();
+        state.hosts = hosts.clone();
+        state.timeout = dns.timeout;
+        if state.upstream.servers() != dns.servers {
+            state.upstream = Upstream::new(dns.servers.clone());
+            state.cache.clear();
+            state.queries.clear();
+            state.generation += 1;
+        }
+    }
+
+    /// Forgets what is cached, of one name or of all, and says how many names that were.
+    pub fn flush(&self, name: Option<&str>) -> usize {
+        let mut state = self.shared.state();
+        match name {
+            Some(name) => usize::from(state.cache.remove(name)),
+            None => state.cache.clear(),
+        }
+    }
+
+    /// What is cached and not yet out of date, by name.
+    pub fn cached(&self) -> Vec<CachedName> {
+        self.shared.state().cache.list(Instant::now())
+    }
+
+    /// What is known without asking, for `ingressctl dns`.
+    pub fn report(&self) -> control::Dns {
+        let state = self.shared.state();
+        let hosts = state.hosts.iter().map(|(name, addresses)| control::DnsName {
+            name: name.clone(),
+            source: control::DnsSource::Hosts,
+            addresses: addresses.clone(),
+            error: None,
+            ttl_seconds: None,
+        });
+        let cached = state.cache.list(Instant::now()).into_iter().map(|cached| control::DnsName {
+            name: cached.name,
+            source: control::DnsSource::Cache,
+            error: cached.answer.as_ref().err().map(LookupError::to_string),
+            addresses: cached.answer.unwrap_or_default(),
+            ttl_seconds: Some(cached.ttl.as_secs()),
+        });
+        control::Dns { servers: state.upstream.in_use(), names: hosts.chain(cached).collect() }
+    }
+
+    /// The servers in use: the configured ones, or those of `/etc/resolv.conf`.
+    pub fn servers(&self) -> Vec<std::net::SocketAddr> {
+        self.shared.state().upstream.in_use()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+enum Start {
+    Known(LookupResult, Answer),
+    Query(watch::Receiver<Option<Answer>>, Duration),
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn answered(mut query: watch::Receiver<Option<Answer>>) -> Answer {
+    match query.wait_for(Option::is_some).await {
+        Ok(answer) => answer.clone().unwrap_or(Err(LookupError::NotFound)),
+        Err(_) => Err(LookupError::Failed("the look-up was given up".to_owned())),
+    }
+}

@@ -1,1 +1,254 @@
 //! The sans-IO heart: from a client's first bytes to a spliced connection.
+//!
+//! Events and the time go in, actions come out. There is no socket, clock, map or task in this room.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::sni::HostName;
+
+mod backend;
+mod client;
+mod connection;
+mod delivery;
+mod event;
+mod outcome;
+mod reading;
+mod recent;
+mod refusal;
+mod segment;
+mod stream;
+
+pub use event::{Action, Admission, Backend, ClientTuple, Event, Protocol, ResolveError, Splice};
+pub use outcome::Outcome;
+pub use segment::Segment;
+
+use connection::{Connection, End};
+use recent::Recent;
+
+/// How much one machine may hold, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Handshakes at the same time; a new one above it is refused.
+    pub connections: usize,
+    /// From the first octets to a complete ClientHello.
+    pub hello_deadline: Duration,
+    /// How long a name may take to resolve.
+    pub resolve_deadline: Duration,
+    /// How long a backend may be silent while there is another one to try.
+    pub backend_patience: Duration,
+    /// How long the last backend may be silent.
+    pub last_backend_patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            hello_deadline: Duration::from_secs(10),
+            resolve_deadline: Duration::from_secs(10),
+            backend_patience: Duration::from_millis(1500),
+            last_backend_patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What every step of a handshake has at hand.
+struct Turn<'a> {
+    now: Instant,
+    limits: &'a Limits,
+    out: &'a mut Vec<Action>,
+}
+
+/// A handshake in progress, for lists.
+#[derive(Clone, Copy, Debug)]
+pub struct InProgress<'a> {
+    /// Whose.
+    pub tuple: ClientTuple,
+    /// The name, once it is known.
+    pub host: Option<&'a HostName>,
+    /// The backend that is being connected.
+    pub backend: Option<&'a Backend>,
+    /// When its first octets came.
+    pub started: Instant,
+}
+
+/// Every handshake in progress.
+#[derive(Debug)]
+pub struct Handshakes {
+    limits: Limits,
+    connections: HashMap<ClientTuple, Connection>,
+    /// The timeout of every connection, soonest first.
+    timeouts: BTreeSet<(Instant, ClientTuple)>,
+    recent: Recent,
+}
+
+impl Handshakes {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            connections: HashMap::new(),
+            timeouts: BTreeSet::new(),
+            recent: Recent::default(),
+        }
+    }
+
+    /// Takes an event in and appends what is to be done.
+    pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {
+        let tuple = event.tuple();
+        match event {
+            Event::Client { segment, admission, .. } => {
+                self.on_client(now, tuple, segment, admission, out);
+            }
+            Event::Backend { segment, .. } if !self.connections.contains_key(&tuple) => {
+                self.recent.on_backend(tuple, segment, out);
+            }
+            Event::Backend { from, segment, .. } => {
+                self.with(now, tuple, out, |connection, turn| {
+                    connection.on_backend(from, segment, turn)
+                });
+            }
+            Event::Unreachable { backend, .. } => {
+                self.with(now, tuple, out, |connection, turn| {
+                    connection.on_unreachable(backend, turn)
+                });
+            }
+            Event::Resolved { host, result, .. } => {
+                self.with(now, tuple, out, |connection, turn| {
+                    connection.on_resolved(&host, result, turn)
+                });
+            }
+            Event::BackendAcked { ack, .. } => {
+                self.with(now, tuple, out, |connection, _| connection.on_backend_acked(ack));
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let soonest = self.timeouts.first().map(|&(at, _)| at);
+        soonest.into_iter().chain(self.recent.timeout()).min()
+    }
+
+    /// Does what has become due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.recent.forget_old(now);
+        while let Some(&(at, tuple)) = self.timeouts.first() {
+            if at > now {
+                break;
+            }
+            self.with(now, tuple, out, Connection::on_timeout);
+        }
+    }
+
+    /// Handshakes in progress.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether none is in progress.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// The handshakes in progress, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = InProgress<'_>> {
+        self.connections.iter().map(|(&tuple, connection)| InProgress {
+            tuple,
+            host: connection.host.as_ref(),
+            backend: connection.backend(),
+            started: connection.started,
+        })
+    }
+
+    fn on_client(
+        &mut self,
+        now: Instant,
+        tuple: ClientTuple,
+        segment: Segment,
+        admission: Option<Admission>,
+        out: &mut Vec<Action>,
+    ) {
+        let cookie = admission.as_ref().map(|admission| admission.cookie);
+        if let Some(connection) = self.connections.get(&tuple) {
+            if cookie.is_none_or(|cookie| cookie == connection.client.cookie) {
+                self.with(now, tuple, out, |connection, turn| {
+                    connection.on_client(admission.as_ref(), segment, turn)
+                });
+                return;
+            }
+        } else if self.recent.on_client(tuple, cookie, &segment, out) {
+            return;
+        }
+        if let Some(admission) = admission
+            && !segment.payload.is_empty()
+        {
+            self.admit(now, tuple, segment, &admission, out);
+        }
+    }
+
+    /// Begins a handshake. One that is in progress on the same tuple belongs to a connection that the client has given
+    /// up: a valid cookie proves it, for a client has only one connection on a tuple.
+    fn admit(
+        &mut self,
+        now: Instant,
+        tuple: ClientTuple,
+        segment: Segment,
+        admission: &Admission,
+        out: &mut Vec<Action>,
+    ) {
+        self.recent.forget(&tuple);
+        if let Some(old) = self.connections.remove(&tuple) {
+            self.timeouts.remove(&(old.timeout(), tuple));
+            let host = old.host.clone();
+            let end = old.replace(&mut Turn { now, limits: &self.limits, out });
+            out.push(Action::Finish { tuple, outcome: end.outcome, host, elapsed: end.elapsed });
+        }
+        if self.connections.len() >= self.limits.connections {
+            let reset = Segment::reset(segment.ack, Some(segment.end()));
+            out.push(Action::ToClient { tuple, segment: reset });
+            let (outcome, elapsed) = (Outcome::Overloaded, Duration::ZERO);
+            out.push(Action::Finish { tuple, outcome, host: None, elapsed });
+            return;
+        }
+        out.push(Action::Pend { tuple });
+        let turn = Turn { now, limits: &self.limits, out };
+        let connection = Connection::new(tuple, admission, &turn);
+        self.timeouts.insert((connection.timeout(), tuple));
+        self.connections.insert(tuple, connection);
+        self.with(now, tuple, out, |connection, turn| {
+            connection.on_client(Some(admission), segment, turn)
+        });
+    }
+
+    /// Lets a connection take a step, and draws the consequences for the table.
+    fn with(
+        &mut self,
+        now: Instant,
+        tuple: ClientTuple,
+        out: &mut Vec<Action>,
+        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Option<End>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&tuple) else { return };
+        let before = connection.timeout();
+        let end = step(connection, &mut Turn { now, limits: &self.limits, out });
+        let after = connection.timeout();
+        if before != after || end.is_some() {
+            self.timeouts.remove(&(before, tuple));
+            self.timeouts.insert((after, tuple));
+        }
+        if let Some(End { outcome, elapsed, epitaph }) = end
+            && let Some(connection) = self.connections.remove(&tuple)
+        {
+            self.timeouts.remove(&(after, tuple));
+            let (cookie, capacity) = (connection.client.cookie, self.limits.connections);
+            self.recent.remember(tuple, cookie, epitaph, capacity, now);
+            out.push(Action::Finish { tuple, outcome, host: connection.host, elapsed });
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The types in the BPF maps. Their layout is the contract between a daemon and the pinned programs of an
+//! earlier one: whoever changes a layout here raises [`ABI`].
+//!
+//! Addresses, ports and sequence numbers are octets in network order. Counters, times and indices never
+//! leave the machine and are native integers. No type has padding; the sizes are asserted below.
+
+/// Number of this layout, kept in the pinned map `ABI` and compared before anything else is touched.
+pub const ABI: u32 = 1;
+
+/// `protocol` of a TCP flow.
+pub const TCP: u8 = 6;
+
+/// A client's side of a flow: how the uplink finds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    /// The client's IPv4 address.
+    pub client: [u8; 4],
+    /// The address of ours that it connected to.
+    pub listen: [u8; 4],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// The listed port.
+    pub listen_port: [u8; 2],
+    /// [`TCP`].
+    pub protocol: u8,
+    reserved: [u8; 3],
+}
+
+impl ClientKey {
+    /// The key of a TCP flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        client: [u8; 4],
+        client_port: [u8; 2],
+        listen: [u8; 4],
+        listen_port: [u8; 2],
+    ) -> Self {
+        Self { client, listen, client_port, listen_port, protocol: TCP, reserved: [0; 3] }
+    }
+}
+
+/// A backend's side of a flow: how the tunnel finds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BackendKey {
+    /// The backend's address.
+    pub backend: [u8; 16],
+    /// The client as the backend knows it (RFC 6052).
+    pub source: [u8; 16],
+    /// The backend's port, which is the listed one.
+    pub backend_port: [u8; 2],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// [`TCP`].
+    pub protocol: u8,
+    reserved: [u8; 3],
+}
+
+impl BackendKey {
+    /// The key of a TCP flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        backend: [u8; 16],
+        backend_port: [u8; 2],
+        source: [u8; 16],
+        client_port: [u8; 2],
+    ) -> Self {
+        Self { backend, source, backend_port, client_port, protocol: TCP, reserved: [0; 3] }
+    }
+}
+
+/// In `closing` of either half: this side has sent FIN.
+pub const CLOSING_FIN: u8 = 1;
+/// In `closing` of either half: this side has sent RST.
+pub const CLOSING_RST: u8 = 2;
+
+/// Client → backend. Written once by the daemon; the programs touch counters, times and marks only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToBackend {
+    /// Packets forwarded; a GRO batch counts its segments.
+    pub packets: u64,
+    /// Octets forwarded, IPv4 headers included.
+    pub bytes: u64,
+    /// When the last packet came, in nanoseconds since boot.
+    pub last_seen: u64,
+    /// When the flow was installed, in nanoseconds since boot.
+    pub opened: u64,
+    /// The backend's address.
+    pub backend: [u8; 16],
+    /// The client as the backend knows it.
+    pub source: [u8; 16],
+    /// Cookie less the backend's ISN: subtracted from acknowledgments and SACK edges.
+    pub delta: [u8; 4],
+    /// The cookie of a later SYN on this tuple; zero where there was none.
+    pub reopened: [u8; 4],
+    /// Index of the name in `HOSTS`.
+    pub host: u32,
+    /// Change of the TCP checksum by the addresses, folded, in memory order.
+    pub address_change: u16,
+    /// Index in `SITES`.
+    pub site: u16,
+    /// How far the client's window field is expanded: its scale, where the backend refused scaling.
+    pub expand: u8,
+    /// [`CLOSING_FIN`], [`CLOSING_RST`].
+    pub closing: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// Backend → client. Written once by the daemon, as [`ToBackend`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToClient {
+    /// Packets forwarded; a GRO batch counts its segments.
+    pub packets: u64,
+    /// Octets forwarded, counted as the client receives them: IPv4 headers included.
+    pub bytes: u64,
+    /// When the last packet came, in nanoseconds since boot.
+    pub last_seen: u64,
+    /// The client's address.
+    pub client: [u8; 4],
+    /// The address of ours that the client connected to.
+    pub listen: [u8; 4],
+    /// Cookie less the backend's ISN: added to sequence numbers.
+    pub delta: [u8; 4],
+    /// While `watching`: the daemon wants to know when an acknowledgment covers this number.
+    pub watched: [u8; 4],
+    /// Change of the TCP checksum by the addresses, folded, in memory order.
+    pub address_change: u16,
+    /// The backend's window scale.
+    pub backend_scale: u8,
+    /// The scale that the client was promised.
+    pub promised_scale: u8,
+    /// [`CLOSING_FIN`], [`CLOSING_RST`].
+    pub closing: u8,
+    /// One while `watched` is waited for.
+    pub watching: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// What an address in `ROUTES` is, for longest-prefix match.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Everything the kernel must judge itself: our own addresses, link-local, multicast, other routes.
+    Kernel = 0,
+    /// Routed through the uplink.
+    World = 1,
+    /// A site's prefix.
+    Site = 2,
+    /// The NAT46 prefix.
+    Nat46 = 3,
+}
+
+/// Value in `ROUTES`; the key is an IPv6 prefix.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// A [`Destination`] as its number.
+    pub destination: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Index in `SITES`, for [`Destination::Site`].
+    pub site: u16,
+}
+
+impl Route {
+    /// A route to something that is not a site.
+    #[must_use]
+    pub const fn to(destination: Destination) -> Self {
+        Self { destination: destination as u8, reserved: 0, site: 0 }
+    }
+
+    /// A route into a site.
+    #[must_use]
+    pub const fn to_site(site: u16) -> Self {
+        Self { destination: Destination::Site as u8, reserved: 0, site }
+    }
+
+    /// What the route leads to; an unknown number is the kernel's business.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination(&self) -> Destination {
+        match self.destination {
+            1 => Destination::World,
+            2 => Destination::Site,
+            3 => Destination::Nat46,
+            _ => Destination::Kernel,
+        }
+    }
+}
+
+/// A device that packets leave through: a site's tunnel in `SITES`, the uplink in `UPLINK`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Interface index; zero while the device is absent or down.
+    pub ifindex: u32,
+    /// MTU in octets.
+    pub mtu: u32,
+    /// One where frames carry an Ethernet header.
+    pub ethernet: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// Most sites there can be: entries of `SITES`.
+pub const MAX_SITES: u32 = 64;
+
+/// Key in `LISTENERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenerKey {
+    /// An IPv4 address of ours.
+    pub address: [u8; 4],
+    /// A listed port.
+    pub port: [u8; 2],
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// Value in `LISTENERS`: what is promised to a client in the SYN-ACK.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listener {
+    /// MSS offered, in octets.
+    pub mss: [u8; 2],
+    /// Window offered, in octets, unscaled.
+    pub window: [u8; 2],
+    /// Window scale promised to clients that offer one.
+    pub scale: u8,
+    /// One where SACK is promised to clients that offer it.
+    pub sack: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// The one value in `SECRETS`: the two generations of cookie key, by parity.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct CookieKeys {
+    /// SipHash keys.
+    pub keys: [[u8; 16]; 2],
+    /// Which generation each key was made for, plus one; zero for none.
+    pub generations: [u64; 2],
+}
+
+/// A pair of counters, per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Packets; a GRO batch counts its segments.
+    pub packets: u64,
+    /// Octets of the network layer.
+    pub bytes: u64,
+}
+
+/// A token bucket for packets that ask the daemon for an answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// When it was last filled, in nanoseconds since boot.
+    pub filled: u64,
+    /// Tokens left.
+    pub tokens: u64,
+}
+
+/// Longest host name, in octets (RFC 1035 §2.3.4, without the dots' overhead).
+pub const MAX_HOST_LEN: usize = 253;
+
+/// Value in `HOSTS`: a name, so that a restarted daemon still knows what a flow was opened for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Octets used of `name`.
+    pub len: u8,
+    /// ASCII, lower case.
+    pub name: [u8; MAX_HOST_LEN + 2],
+}
+
+const _: () = {
+    assert!(size_of::<ClientKey>() == 16);
+    assert!(size_of::<BackendKey>() == 40);
+    assert!(size_of::<ToBackend>() == 32 + 32 + 8 + 16);
+    assert!(size_of::<ToClient>() == 24 + 16 + 8);
+    assert!(size_of::<Route>() == 4);
+    assert!(size_of::<Device>() == 12);
+    assert!(size_of::<ListenerKey>() == 8);
+    assert!(size_of::<Listener>() == 8);
+    assert!(size_of::<CookieKeys>() == 48);
+    assert!(size_of::<Volume>() == 16);
+    assert!(size_of::<Bucket>() == 16);
+    assert!(size_of::<Host>() == 256);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: every one of these is `repr(C)`, made of integers and octet arrays, has no padding (the sizes
+    // are asserted above) and is valid for any bit pattern.
+    macro_rules! pod {
+        ($($type:ty),+) => { $(
+            // SAFETY: as said above the macro.
+            unsafe impl aya::Pod for super::$type {}
+        )+ };
+    }
+    pod!(ClientKey, BackendKey, ToBackend, ToClient, Route, Device, ListenerKey, Listener);
+    pod!(CookieKeys, Volume, Bucket, Host);
+}

@@ -1,0 +1,162 @@
+//! Segments to a listed port that belong to no flow: SYNs, answers to cookies, and strangers. None of them
+//! may reach the host's own TCP, which would answer with a reset.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap},
+};
+use ingress_common::{
+    cookie,
+    maps::{ClientKey, CookieKeys, Listener, ListenerKey, ToBackend},
+    tcp::{Flags, Seq},
+    upcall::Upcall,
+    verdict::{Cookie, DropReason, Verdict},
+};
+use network_types::ip::Ipv4Hdr;
+
+use crate::{
+    count,
+    packet::{Packet, now},
+    synack,
+    to_backend::Segment,
+    upcall,
+};
+
+#[map]
+static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::pinned(4096, BPF_F_NO_PREALLOC);
+/// Client tuples in the daemon's hands; the value is when that began.
+#[map]
+static PENDING: HashMap<ClientKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);
+#[map]
+static SECRETS: Array<CookieKeys> = Array::pinned(1, 0);
+/// When the daemon last gave a sign of life, in nanoseconds since boot.
+#[map]
+static HEARTBEAT: Array<u64> = Array::pinned(1, 0);
+
+/// A daemon that is silent for longer is away.
+const HEARTBEAT_LIMIT: u64 = 3_000_000_000;
+
+/// A segment on an unknown tuple.
+#[inline(always)]
+pub fn stranger<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+) -> Result<Verdict, Verdict> {
+    let listener = listener(&segment.key).ok_or(Verdict::Kernel)?;
+    admit(packet, segment, listener, None)
+}
+
+/// A segment of a later connection on the tuple of `flow`, whose port may no longer be listed.
+#[inline(always)]
+pub fn again<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    flow: &mut ToBackend,
+) -> Result<Verdict, Verdict> {
+    let listener = listener(&segment.key).ok_or(Verdict::Drop(DropReason::NoFlow))?;
+    admit(packet, segment, listener, Some(flow))
+}
+
+/// A packet that ends here if its port is listed, and is the kernel's otherwise.
+#[inline(always)]
+pub fn refuse_listed(key: &ClientKey, reason: DropReason) -> Verdict {
+    match listener(key) {
+        Some(_) => Verdict::Drop(reason),
+        None => Verdict::Kernel,
+    }
+}
+
+/// TCP behind IPv4 options. Nobody sends them over the Internet; RFC 7915 would have them ignored.
+#[inline(always)]
+pub fn with_ip_options<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
+    let header_len = (ip.vihl & 0xf) as usize * 4;
+    let mut ports = [0u8; 4];
+    // SAFETY: four octets are read into four.
+    let failed = unsafe {
+        aya_ebpf::helpers::bpf_skb_load_bytes(
+            packet.skb().cast(),
+            (L2 + header_len) as u32,
+            ports.as_mut_ptr().cast(),
+            4,
+        )
+    };
+    if failed != 0 {
+        return Verdict::Kernel;
+    }
+    let [a, b, c, d] = ports;
+    let key = ClientKey::new(ip.src_addr, [a, b], ip.dst_addr, [c, d]);
+    refuse_listed(&key, DropReason::Ipv4Options)
+}
+
+#[inline(always)]
+fn admit<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    listener: &Listener,
+    flow: Option<&mut ToBackend>,
+) -> Result<Verdict, Verdict> {
+    let flags = segment.flags;
+    if flags.contains(Flags::SYN) {
+        return answer_syn(packet, segment, listener, flow);
+    }
+    // SAFETY: the value is not looked at.
+    if unsafe { PENDING.get(&segment.key) }.is_some() {
+        return Ok(upcall::hand_up(packet, Upcall::Client));
+    }
+    if flags.contains(Flags::RST) {
+        return Err(Verdict::Drop(DropReason::StrayReset));
+    }
+    if !flags.contains(Flags::ACK) {
+        return Err(Verdict::Drop(DropReason::Malformed));
+    }
+    let keys = SECRETS.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
+    let seq = Seq(u32::from_be_bytes(segment.tcp.seq));
+    let answered = Seq(u32::from_be_bytes(segment.tcp.ack_seq)).minus(1);
+    if cookie::check(keys, now(), &segment.key, seq, answered).is_none() {
+        count::cookie(Cookie::Rejected);
+        return Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow));
+    }
+    if segment.payload > 0 {
+        count::cookie(Cookie::Accepted);
+        Ok(upcall::hand_up(packet, Upcall::Client))
+    } else if flags.contains(Flags::FIN) {
+        // Connected and left without a word: nothing is here that could answer the FIN.
+        Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))
+    } else {
+        count::cookie(Cookie::Acknowledged);
+        Ok(Verdict::Absorb)
+    }
+}
+
+#[inline(always)]
+fn answer_syn<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    listener: &Listener,
+    flow: Option<&mut ToBackend>,
+) -> Result<Verdict, Verdict> {
+    if segment.flags.intersects(Flags::ACK.with(Flags::RST).with(Flags::FIN)) || segment.payload > 0
+    {
+        return Err(Verdict::Drop(DropReason::OddSyn));
+    }
+    let now = now();
+    let beat = HEARTBEAT.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
+    if now.saturating_sub(*beat) > HEARTBEAT_LIMIT {
+        return Err(Verdict::Drop(DropReason::DaemonAway));
+    }
+    let keys = SECRETS.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
+    let isn = synack::answer(packet, segment, listener, keys, now)?;
+    if let Some(flow) = flow {
+        flow.reopened = isn.0.to_be_bytes();
+    }
+    count::cookie(Cookie::Sent);
+    Ok(Verdict::Reflect)
+}
+
+#[inline(always)]
+fn listener(key: &ClientKey) -> Option<&'static Listener> {
+    let key = ListenerKey { address: key.listen, port: key.listen_port, reserved: [0; 2] };
+    // SAFETY: entries are replaced as a whole and freed after a grace period.
+    unsafe { LISTENERS.get(&key) }
+}

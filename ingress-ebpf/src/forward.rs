@@ -1,0 +1,130 @@
+//! IPv6: between the world and the sites, as a router would. Whatever needs a router's answer (Packet Too
+//! Big, Time Exceeded, hop-by-hop options, unreachable) is left to the kernel, which gives it.
+
+use ingress_common::{
+    checksum::Sum,
+    maps::{Destination, Device},
+    verdict::{DropReason, Traffic, Verdict},
+};
+use network_types::ip::Ipv6Hdr;
+
+use crate::{clamp, count, devices, packet::Packet, routes, to_client};
+
+const HOP_BY_HOP: u8 = 0;
+const TCP: u8 = 6;
+/// The offset of the hop limit, and of the word it stands in.
+const HOP_LIMIT: usize = 7;
+
+/// From the uplink.
+#[inline(always)]
+pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+    let ip = parse(packet)?;
+    let to = routes::lookup(&ip.dst_addr);
+    match to.destination() {
+        Destination::Kernel | Destination::World => return Err(Verdict::Kernel),
+        Destination::Nat46 => return Err(Verdict::Drop(DropReason::Nat46FromWorld)),
+        Destination::Site => {}
+    }
+    match routes::lookup(&ip.src_addr).destination() {
+        Destination::World => {}
+        Destination::Kernel => return Err(Verdict::Kernel),
+        Destination::Site | Destination::Nat46 => {
+            return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
+        }
+    }
+    let tunnel = devices::site(to.site).ok_or(Verdict::Kernel)?;
+    route(packet, &ip, tunnel, tunnel.mtu, Traffic::Ipv6In)
+}
+
+/// From a tunnel.
+#[inline(always)]
+pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+    let ip = parse(packet)?;
+    let from = routes::lookup(&ip.src_addr);
+    let to = routes::lookup(&ip.dst_addr);
+    let home = match from.destination() {
+        Destination::Site => devices::site(from.site),
+        // A router on the way may speak from an address of its own; only its ICMPv6 errors have business
+        // behind the NAT46 prefix.
+        Destination::Kernel => match to.destination() {
+            Destination::Nat46 => return to_client::icmp_error(packet, &ip),
+            Destination::Kernel | Destination::World | Destination::Site => {
+                return Err(Verdict::Kernel);
+            }
+        },
+        Destination::World | Destination::Nat46 => None,
+    };
+    let home = match home {
+        Some(home) if home.ifindex == packet.ifindex() => home,
+        Some(_) | None => return Err(Verdict::Drop(DropReason::SpoofedFromSite)),
+    };
+    match to.destination() {
+        Destination::Kernel => Err(Verdict::Kernel),
+        Destination::Nat46 => to_client::from_backend(packet, &ip),
+        Destination::World => {
+            let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
+            route(packet, &ip, uplink, home.mtu, Traffic::Ipv6Out)
+        }
+        Destination::Site => {
+            let other = devices::site(to.site).ok_or(Verdict::Kernel)?;
+            let narrow = if other.mtu < home.mtu { other.mtu } else { home.mtu };
+            route(packet, &ip, other, narrow, Traffic::Ipv6Out)
+        }
+    }
+}
+
+/// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU
+/// of ours on the way, for the MSS.
+#[inline(always)]
+fn route<const L2: usize>(
+    packet: &Packet<L2>,
+    ip: &Ipv6Hdr,
+    out: &Device,
+    narrowest: u32,
+    path: Traffic,
+) -> Result<Verdict, Verdict> {
+    let len = 40 + u16::from_be_bytes(ip.payload_len) as u32;
+    // Under a GSO batch lies a TCP or UDP header of at most sixty octets; a few octets of caution only
+    // send a packet the slow way.
+    let odd = ip.next_hdr == HOP_BY_HOP
+        || ip.hop_limit <= 1
+        || out.ifindex == packet.ifindex()
+        || ip.payload_len == [0, 0]
+        || len > packet.len()
+        || !packet.fits(out.mtu, len, 40 + transport_len(packet, ip), 0);
+    if odd {
+        return Err(Verdict::Kernel);
+    }
+    if len < packet.len() {
+        packet.resize(len)?;
+    }
+    if ip.next_hdr == TCP {
+        clamp::ipv6(packet, narrowest)?;
+    }
+    let hop_limit = packet.at::<u8>(HOP_LIMIT).ok_or(Verdict::Kernel)?;
+    // SAFETY: `at` has checked the octet.
+    unsafe { *hop_limit = ip.hop_limit - 1 };
+    packet.add_to_packet_sum(
+        Sum(0).sub2([ip.next_hdr, ip.hop_limit]).add2([ip.next_hdr, ip.hop_limit - 1]),
+    );
+    count::traffic(path, packet.segments(), len as u64);
+    Ok(Verdict::Forward(devices::through(out)))
+}
+
+#[inline(always)]
+fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Ipv6Hdr, Verdict> {
+    let ip = packet.read::<Ipv6Hdr>(0).ok_or(Verdict::Kernel)?;
+    if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
+}
+
+/// Octets of transport header, as far as a GSO batch needs it.
+#[inline(always)]
+fn transport_len<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> u32 {
+    if ip.next_hdr != TCP {
+        return 8;
+    }
+    match packet.read::<u8>(40 + 12) {
+        Some(offset) => (offset >> 4) as u32 * 4,
+        None => 60,
+    }
+}

@@ -1,0 +1,270 @@
+//! A packet under the hands of a program, addressed from its network header on.
+
+use core::mem::size_of;
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
+    helpers::{
+        bpf_csum_update, bpf_ktime_get_boot_ns, bpf_l4_csum_replace, bpf_skb_change_proto,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    },
+    macros::map,
+    maps::PerCpuArray,
+    programs::TcContext,
+};
+use ingress_common::{checksum::Sum, tcp::OPTION_ROOM, verdict::Verdict};
+
+/// `L2` of a device with Ethernet headers.
+pub const ETHERNET: usize = 14;
+/// `L2` of a device whose packets start with the network header.
+pub const NONE: usize = 0;
+
+/// EtherType of IPv4.
+pub const ETH_P_IP: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETH_P_IPV6: u16 = 0x86dd;
+/// `pkt_type` of a packet addressed to this host (`linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
+/// The largest fixed headers that are read in place: IPv6 and TCP.
+const HEADERS: usize = 40 + 20;
+
+/// An skb whose network header stands `L2` octets in.
+pub struct Packet<const L2: usize> {
+    skb: *mut __sk_buff,
+}
+
+impl<const L2: usize> Packet<L2> {
+    /// Makes sure that the fixed headers lie in the linear part, where they can be read in place.
+    #[inline(always)]
+    pub fn new(ctx: TcContext) -> Self {
+        let packet = Self { skb: ctx.skb.skb };
+        let wanted = (L2 + HEADERS) as u32;
+        if packet.linear_len() < wanted as usize {
+            let len = packet.skb_len();
+            // SAFETY: the helper checks the length itself; pointers are taken anew after it.
+            unsafe { bpf_skb_pull_data(packet.skb, if len < wanted { len } else { wanted }) };
+        }
+        packet
+    }
+
+    /// The skb, for the helpers.
+    #[inline(always)]
+    pub fn skb(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// Whether the link layer addressed this packet to us, outside any VLAN.
+    #[inline(always)]
+    pub fn is_for_us(&self) -> bool {
+        // SAFETY: a program's context is valid as long as it runs; so for every `(*self.skb)` below.
+        unsafe { (*self.skb).pkt_type == PACKET_HOST && (*self.skb).vlan_present == 0 }
+    }
+
+    #[inline(always)]
+    pub fn is_ipv4(&self) -> bool {
+        // SAFETY: as in `is_for_us`.
+        unsafe { (*self.skb).protocol == ETH_P_IP.to_be() as u32 }
+    }
+
+    #[inline(always)]
+    pub fn is_ipv6(&self) -> bool {
+        // SAFETY: as in `is_for_us`.
+        unsafe { (*self.skb).protocol == ETH_P_IPV6.to_be() as u32 }
+    }
+
+    /// The interface on which the packet came.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: as in `is_for_us`.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    /// Length from the network header on, link-layer padding included.
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.skb_len().wrapping_sub(L2 as u32)
+    }
+
+    /// Payload octets of each segment of a GRO batch; zero for a single packet.
+    #[inline(always)]
+    pub fn gso_size(&self) -> u32 {
+        // SAFETY: as in `is_for_us`.
+        unsafe { (*self.skb).gso_size }
+    }
+
+    /// How many packets of the wire this one stands for.
+    #[inline(always)]
+    pub fn segments(&self) -> u64 {
+        // SAFETY: as in `is_for_us`.
+        let segments = unsafe { (*self.skb).gso_segs };
+        if segments == 0 { 1 } else { segments as u64 }
+    }
+
+    /// Whether every frame of this packet fits `mtu`, when the network header grows by `growth` octets and
+    /// headers up to the payload take `headers` octets before that.
+    #[inline(always)]
+    pub fn fits(&self, mtu: u32, len: u32, headers: u32, growth: i32) -> bool {
+        let gso_size = self.gso_size();
+        let largest = if gso_size == 0 { len } else { headers + gso_size };
+        largest.wrapping_add(growth as u32) <= mtu
+    }
+
+    /// A copy of the header `offset` octets behind the start of the network header.
+    #[inline(always)]
+    pub fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+        let at = self.at::<T>(offset)?;
+        // SAFETY: `at` has checked that a whole `T` lies in the packet; headers are made of octets.
+        Some(unsafe { *at })
+    }
+
+    /// Where such a header lies; good until a helper changes the packet.
+    #[inline(always)]
+    pub fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        // SAFETY: as in `is_for_us`.
+        let (start, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        if start + L2 + offset + size_of::<T>() > end {
+            return None;
+        }
+        Some((start + L2 + offset) as *mut T)
+    }
+
+    /// The `len` octets of TCP options at `offset`, in a room of zeros that this CPU has for them.
+    #[inline(always)]
+    pub fn options(&self, offset: usize, len: usize) -> Option<&'static mut [u8; OPTION_ROOM]> {
+        let room = room()?;
+        if len == 0 || len > 40 {
+            return None;
+        }
+        // SAFETY: `len` is at most 40, the room has 64 octets.
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                (L2 + offset) as u32,
+                room.as_mut_ptr().cast(),
+                len as u32,
+            )
+        };
+        if failed == 0 { Some(room) } else { None }
+    }
+
+    /// Stores `value` at `offset`.
+    #[inline(always)]
+    pub fn write<T>(&self, offset: usize, value: &T) -> Result<(), Verdict> {
+        self.write_bytes(offset, core::ptr::from_ref(value).cast(), size_of::<T>() as u32)
+    }
+
+    /// Stores the first `len` octets (at most 40) of `room` at `offset`.
+    #[inline(always)]
+    pub fn write_options(
+        &self,
+        offset: usize,
+        room: &[u8; OPTION_ROOM],
+        len: usize,
+    ) -> Result<(), Verdict> {
+        if len == 0 || len > 40 {
+            return Ok(());
+        }
+        self.write_bytes(offset, room.as_ptr(), len as u32)
+    }
+
+    #[inline(always)]
+    fn write_bytes(&self, offset: usize, from: *const u8, len: u32) -> Result<(), Verdict> {
+        // SAFETY: callers pass a pointer to at least `len` readable octets.
+        let failed = unsafe {
+            bpf_skb_store_bytes(self.skb.cast(), (L2 + offset) as u32, from.cast(), len, 0)
+        };
+        done(failed)
+    }
+
+    /// Changes the TCP checksum at `offset` by words of the header. The flagless form leaves a checksum
+    /// alone that the device has yet to compute (`CHECKSUM_PARTIAL`).
+    #[inline(always)]
+    pub fn change_checksum(&self, offset: usize, change: Sum) -> Result<(), Verdict> {
+        self.replace_checksum(offset, change, 0)
+    }
+
+    /// Changes the TCP checksum at `offset` by words of the pseudo-header, which count in both cases.
+    #[inline(always)]
+    pub fn change_pseudo_checksum(&self, offset: usize, change: Sum) -> Result<(), Verdict> {
+        self.replace_checksum(offset, change, BPF_F_PSEUDO_HDR as u64)
+    }
+
+    #[inline(always)]
+    fn replace_checksum(&self, offset: usize, change: Sum, flags: u64) -> Result<(), Verdict> {
+        // SAFETY: the helper checks the offset.
+        let failed = unsafe {
+            bpf_l4_csum_replace(
+                self.skb.cast(),
+                (L2 + offset) as u32,
+                0,
+                change.fold() as u64,
+                flags,
+            )
+        };
+        done(failed)
+    }
+
+    /// Tells an skb with a whole-packet sum (`CHECKSUM_COMPLETE`) what was added outside the checksums.
+    #[inline(always)]
+    pub fn add_to_packet_sum(&self, change: Sum) {
+        // SAFETY: a no-op for any other skb.
+        unsafe { bpf_csum_update(self.skb, change.fold() as u32) };
+    }
+
+    /// Turns the network header into one of the other protocol, uninitialised.
+    #[inline(always)]
+    pub fn change_protocol(&self, ether_type: u16) -> Result<(), Verdict> {
+        // SAFETY: the helper refuses what it cannot do.
+        done(unsafe { bpf_skb_change_proto(self.skb, ether_type.to_be(), 0) })
+    }
+
+    /// Cuts or extends the packet to `len` octets from the network header on.
+    #[inline(always)]
+    pub fn resize(&self, len: u32) -> Result<(), Verdict> {
+        // SAFETY: the helper refuses what it cannot do.
+        done(unsafe { bpf_skb_change_tail(self.skb, L2 as u32 + len, 0) })
+    }
+
+    #[inline(always)]
+    fn skb_len(&self) -> u32 {
+        // SAFETY: as in `is_for_us`.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn linear_len(&self) -> usize {
+        // SAFETY: as in `is_for_us`.
+        unsafe { ((*self.skb).data_end - (*self.skb).data) as usize }
+    }
+}
+
+#[map]
+static OPTIONS: PerCpuArray<[u64; OPTION_ROOM / 8]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for one option area, zeroed. The stack has none to spare.
+#[inline(always)]
+pub fn room() -> Option<&'static mut [u8; OPTION_ROOM]> {
+    let room = OPTIONS.get_ptr_mut(0)?;
+    // SAFETY: the slot belongs to this CPU, and no program holds its room while another runs.
+    unsafe {
+        *room = [0; OPTION_ROOM / 8];
+        Some(&mut *room.cast())
+    }
+}
+
+/// A helper's result as a verdict.
+#[inline(always)]
+pub fn done(failed: i64) -> Result<(), Verdict> {
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Verdict::Drop(ingress_common::verdict::DropReason::KernelRefused))
+    }
+}
+
+/// Nanoseconds since boot, suspended time included: the clock that the daemon uses, too.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: takes no argument.
+    unsafe { bpf_ktime_get_boot_ns() }
+}

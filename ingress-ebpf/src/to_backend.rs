@@ -1,0 +1,159 @@
+//! Spliced flows, client to backend: IPv4 in by the uplink, IPv6 out by a tunnel (RFC 7915 §4).
+
+use ingress_common::{
+    checksum::Sum,
+    maps::{ClientKey, ToBackend},
+    splice::{self, Fields},
+    tcp::{self, Flags},
+    upcall::Upcall,
+    verdict::{DropReason, Traffic, Verdict},
+};
+use network_types::{
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+};
+
+use crate::{
+    admit, clamp, count, devices, flows,
+    packet::{ETH_P_IPV6, Packet, now},
+    upcall,
+};
+
+const TCP: u8 = 6;
+const TCP_OFFSET: usize = 20;
+/// Offset of the checksum behind an IPv4 header.
+const CHECKSUM: usize = TCP_OFFSET + 16;
+/// What the network header gains.
+const GROWTH: i32 = 20;
+
+/// A TCP segment over IPv4 whose headers have been read and found whole.
+pub struct Segment {
+    pub ip: Ipv4Hdr,
+    pub tcp: TcpHdr,
+    pub key: ClientKey,
+    pub flags: Flags,
+    /// Length of the packet by its own header.
+    pub len: u32,
+    /// Octets of TCP options.
+    pub options: usize,
+    /// Octets of payload.
+    pub payload: u32,
+}
+
+/// From the uplink.
+#[inline(always)]
+pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+    let segment = parse(packet)?;
+    if segment.len < packet.len() {
+        packet.resize(segment.len)?;
+    }
+    match flows::from_client(&segment.key) {
+        None => admit::stranger(packet, &segment),
+        Some(flow) if opens_anew(&segment, flow) => admit::again(packet, &segment, flow),
+        Some(flow) => established(packet, &segment, flow),
+    }
+}
+
+/// Whether a packet on a known tuple belongs to a later connection: its SYN, or the acknowledgment of the
+/// cookie that a later SYN was answered with.
+#[inline(always)]
+fn opens_anew(segment: &Segment, flow: &ToBackend) -> bool {
+    if segment.flags.contains(Flags::SYN) {
+        return true;
+    }
+    if flow.reopened == [0; 4] {
+        return false;
+    }
+    let cookie = u32::from_be_bytes(segment.tcp.ack_seq).wrapping_sub(1);
+    cookie == u32::from_be_bytes(flow.reopened)
+}
+
+#[inline(always)]
+fn established<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    flow: &mut ToBackend,
+) -> Result<Verdict, Verdict> {
+    let Segment { ip, tcp, flags, len, options, .. } = segment;
+    let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;
+    if ip.ttl <= 1 {
+        return Err(upcall::ask_answer(packet, Upcall::HopLimit, DropReason::HopLimit));
+    }
+    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options) as u32;
+    if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
+        return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
+    }
+
+    let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
+    let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
+    let new = old.to_backend(flow.delta, expand);
+    let mut change = new.change_from(old);
+    if let Some(room) = packet.options(TCP_OFFSET + tcp::HEADER_LEN, *options)
+        && let Some(moved) = splice::shift_sack(room, *options, flow.delta)
+    {
+        packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, room, *options)?;
+        change = change.plus(moved);
+    }
+    let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    // SAFETY: `at` has checked the whole header.
+    unsafe {
+        (*header).ack_seq = new.ack;
+        (*header).window = new.window;
+    }
+    packet.change_checksum(CHECKSUM, change)?;
+    packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
+
+    let header = Ipv6Hdr {
+        vcf: [0x60 | ip.tos >> 4, ip.tos << 4, 0, 0],
+        payload_len: ((*len - TCP_OFFSET as u32) as u16).to_be_bytes(),
+        next_hdr: TCP,
+        hop_limit: ip.ttl - 1,
+        src_addr: flow.source,
+        dst_addr: flow.backend,
+    };
+    packet.change_protocol(ETH_P_IPV6)?;
+    packet.write(0, &header)?;
+    // The IPv4 header summed up to zero; the new one does not.
+    packet.add_to_packet_sum(
+        Sum(0)
+            .add4(header.vcf)
+            .add2(header.payload_len)
+            .add2([header.next_hdr, header.hop_limit])
+            .add16(&header.src_addr)
+            .add16(&header.dst_addr),
+    );
+
+    flow.last_seen = now();
+    flow.closing = flows::closing(flow.closing, *flags);
+    flows::add(&mut flow.packets, packet.segments());
+    flows::add(&mut flow.bytes, *len as u64);
+    count::traffic(Traffic::Nat46In, packet.segments(), *len as u64);
+    Ok(Verdict::Forward(devices::through(tunnel)))
+}
+
+/// Reads the headers. What is not TCP, or a later fragment, is the kernel's; nothing of it reaches a
+/// listening port, since the first fragment never gets there.
+#[inline(always)]
+fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Segment, Verdict> {
+    let ip = packet.read::<Ipv4Hdr>(0).ok_or(Verdict::Kernel)?;
+    let [fragment, rest] = ip.frags;
+    if ip.vihl >> 4 != 4 || ip.proto != TCP || fragment & 0x1f != 0 || rest != 0 {
+        return Err(Verdict::Kernel);
+    }
+    if ip.vihl != 0x45 {
+        return Err(admit::with_ip_options(packet, &ip));
+    }
+    let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Kernel)?;
+    let key = ClientKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
+    if fragment & 0x20 != 0 {
+        return Err(admit::refuse_listed(&key, DropReason::Ipv4Fragment));
+    }
+    let len = u16::from_be_bytes(ip.tot_len) as u32;
+    let options = clamp::options_len(&tcp);
+    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options) as u32;
+    if len < headers || len > packet.len() {
+        return Err(admit::refuse_listed(&key, DropReason::Malformed));
+    }
+    let flags = clamp::flags(&tcp);
+    Ok(Segment { ip, tcp, key, flags, len, options, payload: len - headers })
+}

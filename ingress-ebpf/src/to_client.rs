@@ -1,0 +1,201 @@
+//! Spliced flows, backend to client: IPv6 in by a tunnel, IPv4 out by the uplink (RFC 7915 §5).
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_prandom_u32, macros::map, maps::HashMap,
+};
+use ingress_common::{
+    checksum::Sum,
+    maps::{BackendKey, ToClient},
+    splice::Fields,
+    tcp::{self, Flags, Seq},
+    upcall::Upcall,
+    verdict::{DropReason, Traffic, Verdict},
+};
+use network_types::{
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+};
+
+use crate::{
+    clamp, count, devices, flows,
+    packet::{ETH_P_IP, Packet, now},
+    upcall,
+};
+
+/// Backend tuples that the daemon has sent a SYN to; the value is when.
+#[map]
+static EXPECTED: HashMap<BackendKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);
+
+const TCP: u8 = 6;
+const ICMPV6: u8 = 58;
+/// The first ICMPv6 type that is no error (RFC 4443 §2.1).
+const FIRST_INFORMATIONAL: u8 = 128;
+const TCP_OFFSET: usize = 40;
+/// Offset of the checksum behind an IPv6 header.
+const CHECKSUM: usize = TCP_OFFSET + 16;
+/// What the network header loses.
+const SHRINKAGE: i32 = -20;
+/// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
+const MAY_FRAGMENT: u32 = 1260;
+
+/// From a tunnel, from a source that belongs there, to the NAT46 prefix.
+#[inline(always)]
+pub fn from_backend<const L2: usize>(
+    packet: &Packet<L2>,
+    ip: &Ipv6Hdr,
+) -> Result<Verdict, Verdict> {
+    if ip.next_hdr != TCP {
+        return icmp_error(packet, ip);
+    }
+    let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let len = TCP_OFFSET as u32 + u16::from_be_bytes(ip.payload_len) as u32;
+    let headers = (TCP_OFFSET + tcp::HEADER_LEN + clamp::options_len(&tcp)) as u32;
+    if len < headers || len > packet.len() {
+        return Err(Verdict::Drop(DropReason::Malformed));
+    }
+    if len < packet.len() {
+        packet.resize(len)?;
+    }
+    let key = BackendKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
+    match flows::from_backend(&key) {
+        Some(flow) => established(packet, ip, &tcp, flow, len, headers),
+        None => stranger(packet, &key, clamp::flags(&tcp)),
+    }
+}
+
+/// Anything but TCP to the NAT46 prefix: errors about our packets go to the daemon, the rest ends here.
+#[inline(always)]
+pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
+    let kind = packet.read::<u8>(40).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
+        return Err(Verdict::Drop(DropReason::Untranslatable));
+    }
+    if !upcall::take_token() {
+        return Err(Verdict::Drop(DropReason::RateLimited));
+    }
+    Ok(upcall::hand_up(packet, Upcall::Icmp6Error))
+}
+
+#[inline(always)]
+fn established<const L2: usize>(
+    packet: &Packet<L2>,
+    ip: &Ipv6Hdr,
+    tcp: &TcpHdr,
+    flow: &mut ToClient,
+    len: u32,
+    headers: u32,
+) -> Result<Verdict, Verdict> {
+    let uplink = devices::uplink().ok_or(Verdict::Drop(DropReason::SiteDown))?;
+    if ip.hop_limit <= 1 {
+        return Err(upcall::ask_answer(packet, Upcall::HopLimit, DropReason::HopLimit));
+    }
+    if !packet.fits(uplink.mtu, len, headers, SHRINKAGE) {
+        return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
+    }
+    let flags = clamp::flags(tcp);
+    if flow.watching != 0 && flags.contains(Flags::ACK) {
+        report_acknowledged(packet, tcp, flow);
+    }
+
+    let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
+    // The window of a SYN-ACK is never scaled (RFC 7323 §2.2).
+    let (from, to) =
+        if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
+    let new = old.to_client(flow.delta, from, to);
+    let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    // SAFETY: `at` has checked the whole header.
+    unsafe {
+        (*header).seq = new.seq;
+        (*header).window = new.window;
+    }
+    packet.change_checksum(CHECKSUM, new.change_from(old))?;
+    packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
+
+    let v4_len = len - 20;
+    let header = ip_header(ip, flow, v4_len, packet.gso_size() != 0);
+    packet.change_protocol(ETH_P_IP)?;
+    packet.write(0, &header)?;
+    // The IPv6 header is gone from the packet's sum, and the IPv4 header sums up to zero.
+    packet.add_to_packet_sum(
+        Sum(0)
+            .sub4(ip.vcf)
+            .sub2(ip.payload_len)
+            .sub2([ip.next_hdr, ip.hop_limit])
+            .plus(Sum(!Sum(0).add16(&ip.src_addr).add16(&ip.dst_addr).fold() as u32)),
+    );
+
+    flow.last_seen = now();
+    flow.closing = flows::closing(flow.closing, flags);
+    flows::add(&mut flow.packets, packet.segments());
+    flows::add(&mut flow.bytes, v4_len as u64);
+    count::traffic(Traffic::Nat46Out, packet.segments(), v4_len as u64);
+    Ok(Verdict::Forward(devices::through(uplink)))
+}
+
+/// A packet of no flow: of a handshake in the daemon's hands, or a stranger's.
+#[inline(always)]
+fn stranger<const L2: usize>(
+    packet: &Packet<L2>,
+    key: &BackendKey,
+    flags: Flags,
+) -> Result<Verdict, Verdict> {
+    // SAFETY: the value is not looked at.
+    if unsafe { EXPECTED.get(key) }.is_some() {
+        return Ok(upcall::hand_up(packet, Upcall::Backend));
+    }
+    if flags.contains(Flags::RST) {
+        return Err(Verdict::Drop(DropReason::StrayReset));
+    }
+    Err(upcall::ask_answer(packet, Upcall::ResetBackend, DropReason::NoFlowFromSite))
+}
+
+/// Tells the daemon that the backend has what the daemon owed it. A full ring keeps the watch on, and the
+/// next acknowledgment tries again.
+#[inline(always)]
+fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow: &mut ToClient) {
+    let ack = Seq(u32::from_be_bytes(tcp.ack_seq));
+    if ack.before(Seq(u32::from_be_bytes(flow.watched))) {
+        return;
+    }
+    match upcall::hand_up(packet, Upcall::Acknowledged) {
+        Verdict::Upcall => flow.watching = 0,
+        Verdict::Kernel
+        | Verdict::Forward(_)
+        | Verdict::Reflect
+        | Verdict::Absorb
+        | Verdict::Drop(_) => {}
+    }
+}
+
+/// RFC 7915 §5.1. A small packet may be fragmented by IPv4 routers and then needs an identification.
+#[inline(always)]
+fn ip_header(ip: &Ipv6Hdr, flow: &ToClient, len: u32, batch: bool) -> Ipv4Hdr {
+    let (id, frags) = if len <= MAY_FRAGMENT && !batch {
+        // SAFETY: takes no argument.
+        ((unsafe { bpf_get_prandom_u32() } as u16).to_ne_bytes(), [0, 0])
+    } else {
+        ([0, 0], [0x40, 0])
+    };
+    let mut header = Ipv4Hdr {
+        vihl: 0x45,
+        tos: ip.vcf[0] << 4 | ip.vcf[1] >> 4,
+        tot_len: (len as u16).to_be_bytes(),
+        id,
+        frags,
+        ttl: ip.hop_limit - 1,
+        proto: TCP,
+        check: [0; 2],
+        src_addr: flow.listen,
+        dst_addr: flow.client,
+    };
+    header.check = Sum(0)
+        .add2([header.vihl, header.tos])
+        .add2(header.tot_len)
+        .add2(header.id)
+        .add2(header.frags)
+        .add2([header.ttl, header.proto])
+        .add4(header.src_addr)
+        .add4(header.dst_addr)
+        .checksum();
+    header
+}

@@ -1,0 +1,179 @@
+//! The shape of the file: which keys there are and what kind of value each has. What the values mean is
+//! checked in `check`.
+
+use std::{collections::BTreeMap, fmt, ops::Range};
+
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::{Problem, Protocol, Xdp};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub uplink: Option<RawUplink>,
+    #[serde(default)]
+    pub site: Vec<RawSite>,
+    pub nat46: Option<RawNat46>,
+    #[serde(default)]
+    pub listen: Vec<RawListen>,
+    #[serde(default)]
+    pub dns: RawDns,
+    #[serde(default)]
+    pub hosts: BTreeMap<Spanned<String>, Spanned<OneOrMany>>,
+    #[serde(default)]
+    pub metrics: RawMetrics,
+    #[serde(default)]
+    pub control: RawControl,
+    #[serde(default)]
+    pub daemon: RawDaemon,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUplink {
+    pub interface: Spanned<String>,
+    #[serde(default)]
+    pub xdp: Xdp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSite {
+    pub name: Spanned<String>,
+    pub interface: Spanned<String>,
+    pub prefixes: Spanned<Vec<Spanned<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawNat46 {
+    pub prefix: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListen {
+    pub ports: Spanned<Vec<Spanned<i64>>>,
+    #[serde(default)]
+    pub protocol: Protocol,
+    pub address: Option<Spanned<OneOrMany>>,
+    pub default_host: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDns {
+    pub servers: Vec<Spanned<String>>,
+    pub timeout: Option<Spanned<f64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    pub listen: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawControl {
+    pub socket: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDaemon {
+    pub bpffs: Option<Spanned<String>>,
+    pub flows: Option<Spanned<i64>>,
+}
+
+/// A string, or a list of strings. Only the whole knows its place in the text.
+pub(super) struct OneOrMany(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![value.to_owned()]))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany(values))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// Reads the shape. TOML's and serde's own errors come one at a time.
+pub(super) fn parse(text: &str) -> Result<RawConfig, Problem> {
+    toml::from_str(text).map_err(|error| {
+        let (what, remedy) = explain(error.message());
+        match error.span() {
+            Some(span) => Problem::at(text, first_line(text, span), what, remedy),
+            None => Problem::missing(what, remedy),
+        }
+    })
+}
+
+/// A missing key is reported with its whole table as span, of which the head is enough.
+fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
+    let end = text[span.start.min(text.len())..].find('\n').map_or(span.end, |n| span.start + n);
+    span.start..span.end.min(end)
+}
+
+/// Serde's message in the operator's words, and a remedy.
+fn explain(message: &str) -> (String, String) {
+    let message = message.trim_end();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let found = quoted.next().unwrap_or_default();
+    let known: Vec<&str> = quoted.collect();
+    if message.starts_with("unknown field") {
+        (format!("unknown key `{found}`"), suggest(found, &known, "the keys here are"))
+    } else if message.starts_with("unknown variant") {
+        (format!("unknown value \"{found}\""), suggest(found, &known, "the choices are"))
+    } else if message.starts_with("missing field") {
+        (format!("`{found}` is missing"), format!("add {}", example(found)))
+    } else {
+        let what = message.replace('\n', ", ");
+        (what, "see ingress.toml in the documentation for the form of each value".to_owned())
+    }
+}
+
+fn suggest(found: &str, known: &[&str], list: &str) -> String {
+    let near = known
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(found, key), key))
+        .filter(|(distance, key)| *distance <= 1.max(key.len() / 3))
+        .min_by_key(|(distance, _)| *distance);
+    let all = known.join(", ");
+    match near {
+        Some((_, key)) => format!("did you mean `{key}`? {list} {all}"),
+        None => format!("{list} {all}"),
+    }
+}
+
+/// What a required key may look like.
+fn example(key: &str) -> &'static str {
+    match key {
+        "interface" => "interface = \"wg0\"",
+        "name" => "name = \"home\"",
+        "prefixes" => "prefixes = [\"2001:db8:1:0:1::/80\"]",
+        "prefix" => "prefix = \"64:ff9b:1::/96\"",
+        "ports" => "ports = [443]",
+        _ => "it",
+    }
+}

@@ -1,0 +1,152 @@
+//! What would happen to a client that asks for a name, step by step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Config, host_name},
+    dns::{LookupError, Resolver, select},
+};
+
+/// The steps up to the first that fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The name as it was asked for.
+    pub name: String,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Whether it goes on from here.
+    pub ok: bool,
+    /// Which step.
+    pub what: String,
+    /// What comes out of it, and what to do where it fails.
+    pub outcome: String,
+}
+
+impl Explanation {
+    /// Whether the client would be connected.
+    pub fn ok(&self) -> bool {
+        self.steps.iter().all(|step| step.ok)
+    }
+
+    /// Adds a step.
+    pub fn push(&mut self, ok: bool, what: impl Into<String>, outcome: impl Into<String>) {
+        self.steps.push(Step { ok, what: what.into(), outcome: outcome.into() });
+    }
+}
+
+/// Follows a name through the configuration and DNS as the daemon would for a client.
+pub async fn explain(config: &Config, resolver: &Resolver, name: &str) -> Explanation {
+    let mut explanation = Explanation { name: name.to_owned(), steps: Vec::new() };
+    let host = match host_name(name) {
+        Ok(host) => host,
+        Err(problem) => {
+            let outcome = match default_hosts(config) {
+                hosts if hosts.is_empty() => format!(
+                    "it {problem}, which counts as no name: the client gets the TLS alert unrecognized_name"
+                ),
+                hosts => format!(
+                    "it {problem}, which counts as no name: the client is sent to the listener's default_host ({})",
+                    hosts.join(", ")
+                ),
+            };
+            explanation.push(false, "name", outcome);
+            return explanation;
+        }
+    };
+    explanation.push(true, "name", format!("{host} is looked up"));
+
+    let from = if config.hosts.contains_key(&host) {
+        "[hosts] of the configuration".to_owned()
+    } else {
+        let servers: Vec<String> =
+            resolver.servers().iter().map(|server| server.to_string()).collect();
+        format!("DNS ({})", servers.join(", "))
+    };
+    let addresses = match resolver.lookup(&host).await {
+        Ok(addresses) => addresses,
+        Err(LookupError::NotFound) => {
+            let outcome = format!(
+                "{from} knows no AAAA record: the client gets the TLS alert unrecognized_name; publish one, or add the name to [hosts]"
+            );
+            explanation.push(false, "address", outcome);
+            return explanation;
+        }
+        Err(LookupError::Failed(reason)) => {
+            let outcome =
+                format!("{from} failed: {reason}; the client gets the TLS alert internal_error");
+            explanation.push(false, "address", outcome);
+            return explanation;
+        }
+    };
+    let list: Vec<String> = addresses.iter().map(|address| address.to_string()).collect();
+    explanation.push(true, "address", format!("{} says {}", from, list.join(", ")));
+
+    match select(&addresses, &config.sites) {
+        Ok(chosen) => {
+            for (address, site) in chosen {
+                let site = &config.sites[site];
+                explanation.push(
+                    true,
+                    "site",
+                    format!("{address} lies at {:?} behind {}", site.name, site.interface),
+                );
+            }
+            let outcome = format!("the backend sees the client's address inside {}", config.nat46);
+            explanation.push(true, "connection", outcome);
+        }
+        Err(outside) => {
+            let outcome = format!(
+                "{outside}: the client gets the TLS alert unrecognized_name; correct the AAAA record, or add its prefix to a site"
+            );
+            explanation.push(false, "site", outcome);
+        }
+    }
+    explanation
+}
+
+fn default_hosts(config: &Config) -> Vec<&str> {
+    config.listen.iter().filter_map(|listen| listen.default_host.as_deref()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_end_is_explained() {
+        let text = r#"
+            [uplink]
+            interface = "eth0"
+            [[site]]
+            name = "home"
+            interface = "wg0"
+            prefixes = ["2001:db8::/64"]
+            [[listen]]
+            ports = [443]
+            [hosts]
+            "nas.example.org" = "2001:db8::9"
+        "#;
+        let mut config = Config::parse(text, "test").unwrap();
+        config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
+        let resolver = Resolver::new(&config.dns, &config.hosts);
+        for (name, ok, last) in [
+            (
+                "NAS.example.org",
+                true,
+                "the backend sees the client's address inside 64:ff9b:1::/96",
+            ),
+            ("far.example.org", false, "2001:db9::9 outside every site's prefixes: the client"),
+            ("localhost", false, "it has no dot, which counts as no name: the client gets"),
+        ] {
+            let explanation = explain(&config, &resolver, name).await;
+            assert_eq!(explanation.ok(), ok, "{explanation:?}");
+            let outcome = &explanation.steps.last().unwrap().outcome;
+            assert!(outcome.starts_with(last), "{outcome}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests and responses.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Dns, Drops, Explanation, Filter, Flows, Stats, Status};
+
+/// What can be asked of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "lowercase")]
+pub enum Request {
+    /// The flows that pass a filter.
+    Flows {
+        /// Which.
+        #[serde(default)]
+        filter: Filter,
+    },
+    /// Ends the flows that pass a filter.
+    Kill {
+        /// Which; an empty filter means all.
+        #[serde(default)]
+        filter: Filter,
+    },
+    /// Packets, bytes and counters.
+    Stats,
+    /// What was dropped and why.
+    Drops,
+    /// How the daemon is.
+    Status,
+    /// Names with their addresses.
+    Dns,
+    /// Forgets what DNS servers answered.
+    Flush {
+        /// Of this name only.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// Reads the configuration again.
+    Reload,
+    /// What would happen to a client that asks for a name.
+    Explain {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What the daemon says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "lowercase")]
+pub enum Response {
+    /// To [`Request::Flows`].
+    Flows(Flows),
+    /// To [`Request::Kill`].
+    Killed {
+        /// How many flows.
+        flows: u64,
+    },
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// To [`Request::Drops`].
+    Drops(Drops),
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Dns`].
+    Dns(Dns),
+    /// To [`Request::Flush`].
+    Flushed {
+        /// How many names.
+        names: u64,
+    },
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// What is different now, a sentence each.
+        changes: Vec<String>,
+    },
+    /// To [`Request::Explain`].
+    Explanation(Explanation),
+    /// It cannot be done.
+    Error {
+        /// Whose fault.
+        kind: ErrorKind,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// What kind of failure; it decides ingressctl's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorKind {
+    /// The request is not one.
+    Request,
+    /// The configuration is wrong; the old one stays.
+    Configuration,
+    /// Anything else.
+    Failed,
+}
+
+impl Response {
+    /// A failure that is nobody's fault in particular.
+    pub fn failed(message: impl ToString) -> Self {
+        Self::Error { kind: ErrorKind::Failed, message: message.to_string() }
+    }
+}

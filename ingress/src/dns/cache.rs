@@ -1,0 +1,144 @@
+//! What names were answered with, for as long as their records say, and how many of them are kept.
+
+use std::{
+    collections::HashMap,
+    net::Ipv6Addr,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, LookupError};
+
+const MOST_NAMES: usize = 4096;
+/// How long after its time an answer may stand in for one that cannot be had.
+const STALE: Duration = Duration::from_secs(3600);
+
+#[derive(Default)]
+pub(super) struct Cache {
+    names: HashMap<String, Entry>,
+}
+
+struct Entry {
+    answer: Answer,
+    until: Instant,
+    /// The last addresses, where `answer` is a failure to renew them.
+    last: Option<(Vec<Ipv6Addr>, Instant)>,
+}
+
+/// A row of `ingressctl dns`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedName {
+    /// The name.
+    pub name: String,
+    /// What it was answered with.
+    pub answer: Answer,
+    /// How long that holds.
+    pub ttl: Duration,
+}
+
+impl Cache {
+    pub fn fresh(&self, name: &str, now: Instant) -> Option<Answer> {
+        self.names.get(name).filter(|entry| entry.until > now).map(|entry| entry.answer.clone())
+    }
+
+    pub fn stale(&self, name: &str, now: Instant) -> Option<Vec<Ipv6Addr>> {
+        let (addresses, until) = self.names.get(name)?.addresses()?;
+        (now < until + STALE).then_some(addresses)
+    }
+
+    pub fn insert(&mut self, name: String, answer: Answer, now: Instant, ttl: Duration) {
+        let last = match answer {
+            Err(LookupError::Failed(_)) => self.names.get(&name).and_then(Entry::addresses),
+            Ok(_) | Err(LookupError::NotFound) => None,
+        };
+        if self.names.len() >= MOST_NAMES && !self.names.contains_key(&name) {
+            self.make_room(now);
+        }
+        self.names.insert(name, Entry { answer, until: now + ttl, last });
+    }
+
+    /// Names without an address go first: anybody can ask for any number of them.
+    fn make_room(&mut self, now: Instant) {
+        self.names.retain(|_, entry| entry.until + STALE > now);
+        let least = self
+            .names
+            .iter()
+            .min_by_key(|(_, entry)| (entry.addresses().is_some(), entry.until))
+            .map(|(name, _)| name.clone());
+        if let Some(least) = least {
+            self.names.remove(&least);
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.names.remove(name).is_some()
+    }
+
+    pub fn clear(&mut self) -> usize {
+        let count = self.names.len();
+        self.names.clear();
+        count
+    }
+
+    pub fn list(&self, now: Instant) -> Vec<CachedName> {
+        let mut list: Vec<_> = self
+            .names
+            .iter()
+            .filter(|(_, entry)| entry.until > now)
+            .map(|(name, entry)| CachedName {
+                name: name.clone(),
+                answer: entry.answer.clone(),
+                ttl: entry.until - now,
+            })
+            .collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+}
+
+impl Entry {
+    fn addresses(&self) -> Option<(Vec<Ipv6Addr>, Instant)> {
+        match &self.answer {
+            Ok(addresses) => Some((addresses.clone(), self.until)),
+            Err(_) => self.last.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn an_answer_outlives_a_failure_but_not_a_denial() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        let address = vec![Ipv6Addr::LOCALHOST];
+        cache.insert("a.b".to_owned(), Ok(address.clone()), now, TTL);
+        assert_eq!(cache.fresh("a.b", now + TTL / 2), Some(Ok(address.clone())));
+        assert_eq!(cache.fresh("a.b", now + TTL), None);
+
+        let failure = Err(LookupError::Failed("away".to_owned()));
+        for minute in 1..=2 {
+            cache.insert("a.b".to_owned(), failure.clone(), now + TTL * minute, TTL);
+            assert_eq!(cache.fresh("a.b", now + TTL * minute), Some(failure.clone()));
+            assert_eq!(cache.stale("a.b", now + TTL * minute), Some(address.clone()));
+        }
+        assert_eq!(cache.stale("a.b", now + TTL + STALE), None);
+
+        cache.insert("a.b".to_owned(), Err(LookupError::NotFound), now, TTL);
+        assert_eq!(cache.stale("a.b", now), None);
+    }
+
+    #[test]
+    fn a_flood_of_unknown_names_pushes_out_no_known_one() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        cache.insert("a.b".to_owned(), Ok(vec![Ipv6Addr::LOCALHOST]), now, TTL);
+        for n in 0..2 * MOST_NAMES {
+            cache.insert(format!("{n}.b"), Err(LookupError::NotFound), now, 2 * TTL);
+        }
+        assert_eq!(cache.list(now).len(), MOST_NAMES);
+        assert!(cache.fresh("a.b", now).is_some());
+        assert_eq!(cache.clear(), MOST_NAMES);
+    }
+}

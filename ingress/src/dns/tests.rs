@@ -1,0 +1,202 @@
+//! The resolver against a DNS server that counts its questions.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use hickory_resolver::proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{
+        Name, RData, Record,
+        rdata::{AAAA, CNAME, SOA},
+    },
+};
+use tokio::net::UdpSocket;
+
+use super::*;
+
+struct Server {
+    address: SocketAddr,
+    questions: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let questions = Arc::new(AtomicUsize::new(0));
+        let count = questions.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                if let Some(reply) = reply(Message::from_vec(&buffer[..length]).unwrap()).await {
+                    socket.send_to(&reply.to_vec().unwrap(), client).await.unwrap();
+                }
+            }
+        });
+        Self { address, questions }
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver::new(&self.dns(Duration::from_millis(300)), &BTreeMap::new())
+    }
+
+    fn dns(&self, timeout: Duration) -> config::Dns {
+        config::Dns { servers: vec![self.address], timeout }
+    }
+
+    fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
+    }
+}
+
+async fn reply(mut message: Message) -> Option<Message> {
+    message.metadata.message_type = MessageType::Response;
+    let name = message.queries[0].name().clone();
+    let aaaa = |name: Name| {
+        Record::from_rdata(name, 60, RData::AAAA(AAAA("2001:db8::1".parse().unwrap())))
+    };
+    match name.to_ascii().as_str() {
+        "www.example.org." => {
+            message.add_answer(aaaa(name));
+        }
+        "slow.example.org." => {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            message.add_answer(aaaa(name));
+        }
+        "alias.example.org." => {
+            let real = Name::from_ascii("www.example.org.").unwrap();
+            let alias = RData::CNAME(CNAME(real.clone()));
+            message.add_answer(Record::from_rdata(name, 5, alias));
+            message.add_answer(aaaa(real));
+        }
+        "broken.example.org." => message.metadata.response_code = ResponseCode::ServFail,
+        "silent.example.org." => return None,
+        other => {
+            if other != "v4only.example.org." {
+                message.metadata.response_code = ResponseCode::NXDomain;
+            }
+            let root = Name::from_ascii("example.org.").unwrap();
+            let soa = SOA::new(root.clone(), root.clone(), 1, 1, 1, 1, 30);
+            message.add_authority(Record::from_rdata(root, 30, RData::SOA(soa)));
+        }
+    }
+    Some(message)
+}
+
+fn address() -> Answer {
+    Ok(vec!["2001:db8::1".parse().unwrap()])
+}
+
+#[tokio::test]
+async fn an_answer_is_cached_for_its_lifetime() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    assert_eq!(resolver.lookup("www.example.org").await, address());
+    assert_eq!(resolver.lookup("www.example.org").await, address());
+    assert_eq!(server.questions(), 1);
+    assert_eq!(resolver.metrics().lookups(LookupResult::Ok), 1);
+    assert_eq!(resolver.metrics().lookups(LookupResult::Cached), 1);
+
+    let [cached] = &resolver.cached()[..] else { panic!() };
+    assert_eq!((cached.name.as_str(), &cached.answer), ("www.example.org", &address()));
+    assert!(cached.ttl > Duration::from_secs(55), "{:?}", cached.ttl);
+    assert_eq!(resolver.flush(Some("www.example.org")), 1);
+    assert_eq!(resolver.lookup("www.example.org").await, address());
+    assert_eq!(server.questions(), 2);
+}
+
+#[tokio::test]
+async fn an_alias_is_followed_and_lives_as_long_as_its_shortest_record() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    assert_eq!(resolver.lookup("alias.example.org").await, address());
+    assert!(resolver.cached()[0].ttl <= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_cached_too() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    for name in ["nothing.example.org", "v4only.example.org"] {
+        for _ in 0..2 {
+            assert_eq!(resolver.lookup(name).await, Err(LookupError::NotFound), "{name}");
+        }
+    }
+    assert_eq!(server.questions(), 2);
+    assert_eq!(resolver.metrics().lookups(LookupResult::NotFound), 4);
+}
+
+#[tokio::test]
+async fn failures_say_why() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    let Err(LookupError::Failed(reason)) = resolver.lookup("broken.example.org").await else {
+        panic!()
+    };
+    assert!(reason.contains("Server Failure"), "{reason}");
+    let silence = Err(LookupError::Failed("no answer within 0.3 s".to_owned()));
+    assert_eq!(resolver.lookup("silent.example.org").await, silence);
+    assert_eq!(resolver.metrics().lookups(LookupResult::Failed), 1);
+    assert_eq!(resolver.metrics().lookups(LookupResult::Timeout), 1);
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_once_however_many_wait() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_secs(5)), &BTreeMap::new());
+    let lookups: Vec<_> = (0..50)
+        .map(|_| {
+            let resolver = resolver.clone();
+            tokio::spawn(async move { resolver.lookup("www.example.org").await })
+        })
+        .collect();
+    for lookup in lookups {
+        assert_eq!(lookup.await.unwrap(), address());
+    }
+    assert_eq!(server.questions(), 1);
+}
+
+#[tokio::test]
+async fn a_query_outlives_its_client() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    assert!(matches!(resolver.lookup("slow.example.org").await, Err(LookupError::Failed(_))));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(resolver.lookup("slow.example.org").await, address());
+    assert_eq!(resolver.metrics().lookups(LookupResult::Cached), 1);
+}
+
+#[tokio::test]
+async fn hosts_come_first_and_a_reload_changes_them() {
+    let server = Server::start().await;
+    let dns = server.dns(Duration::from_secs(1));
+    let own: Ipv6Addr = "2001:db8::9".parse().unwrap();
+    let hosts = BTreeMap::from([("www.example.org".to_owned(), vec![own])]);
+    let resolver = Resolver::new(&dns, &hosts);
+    assert_eq!(resolver.lookup("www.example.org").await, Ok(vec![own]));
+    assert_eq!(server.questions(), 0);
+    resolver.update(&dns, &BTreeMap::new());
+    assert_eq!(resolver.lookup("www.example.org").await, address());
+
+    let other = Server::start().await;
+    resolver.update(&other.dns(Duration::from_secs(1)), &BTreeMap::new());
+    assert_eq!(resolver.servers(), [other.address]);
+    assert_eq!(resolver.lookup("www.example.org").await, address());
+    assert_eq!((server.questions(), other.questions()), (1, 1));
+}
+
+#[tokio::test]
+async fn queries_are_bounded() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_millis(100)), &BTreeMap::new());
+    resolver.shared.state().queries.extend(
+        (0..MOST_QUERIES).map(|n| (format!("{n}.pending.example.org"), watch::channel(None).1)),
+    );
+    let answer = resolver.lookup("www.example.org").await;
+    assert!(matches!(answer, Err(LookupError::Failed(_))), "{answer:?}");
+    assert_eq!(resolver.metrics().lookups(LookupResult::Busy), 1);
+}

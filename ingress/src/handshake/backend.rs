@@ -1,0 +1,281 @@
+//! The backend's half: a SYN in the client's name, to one candidate after another.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ingress_common::tcp::{Flags, Seq, SynOptions};
+
+use super::client::Client;
+use super::{Action, Backend, Limits, Outcome, Segment, Turn};
+use crate::postgres::REQUEST_LEN;
+
+/// A SYN is repeated after these waits, then after the last one again and again.
+const SYN_WAITS: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1000)];
+/// The MSS of an IPv6 peer that names none (RFC 9293 §3.7.1).
+const DEFAULT_MSS: u16 = 1220;
+/// How often an old connection on the backend's tuple is reset before the SYN's own timer has to do.
+const CLEARINGS: u8 = 8;
+
+/// The way through the candidates.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    backend: Backend,
+    others: VecDeque<Backend>,
+    state: State,
+    tries: usize,
+    next: Instant,
+    give_up: Instant,
+    clearings: u8,
+}
+
+#[derive(Debug)]
+enum State {
+    SynSent,
+    /// Connected, and repeating the client's PostgreSQL requests.
+    Preamble {
+        peer: Peer,
+        answered: usize,
+    },
+}
+
+/// What a SYN-ACK told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) backend: Backend,
+    pub(super) isn: Seq,
+    pub(super) window_scale: Option<u8>,
+    pub(super) sack_permitted: bool,
+    /// The largest segment that both ends and the tunnel take.
+    pub(super) mss: u16,
+}
+
+#[derive(Debug)]
+pub(super) enum Reached {
+    Waiting,
+    Peer(Peer),
+    Nobody(Outcome),
+}
+
+impl Attempt {
+    /// Begins with the first candidate; `None` where there is none.
+    pub(super) fn start(
+        backends: Vec<Backend>,
+        client: &Client,
+        turn: &mut Turn<'_>,
+    ) -> Option<Self> {
+        let mut others = VecDeque::from(backends);
+        let backend = others.pop_front()?;
+        let state = State::SynSent;
+        let mut attempt = Self {
+            backend,
+            others,
+            state,
+            tries: 0,
+            next: turn.now,
+            give_up: turn.now,
+            clearings: 0,
+        };
+        attempt.open(client, turn);
+        Some(attempt)
+    }
+
+    pub(super) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(super) fn timeout(&self) -> Instant {
+        self.next.min(self.give_up)
+    }
+
+    pub(super) fn on_timeout(&mut self, client: &Client, turn: &mut Turn<'_>) -> Reached {
+        if turn.now >= self.give_up {
+            self.reset(client, turn);
+            return self.fail(Outcome::BackendSilent, client, turn);
+        }
+        if turn.now >= self.next {
+            self.send(client, turn);
+        }
+        Reached::Waiting
+    }
+
+    /// An ICMPv6 error counts only for a SYN: later it may be an accident of the route (RFC 5927 §5.2).
+    pub(super) fn on_unreachable(&mut self, client: &Client, turn: &mut Turn<'_>) -> Reached {
+        match self.state {
+            State::SynSent => self.fail(Outcome::BackendUnreachable, client, turn),
+            State::Preamble { .. } => Reached::Waiting,
+        }
+    }
+
+    pub(super) fn on_segment(
+        &mut self,
+        segment: &Segment,
+        client: &Client,
+        turn: &mut Turn<'_>,
+    ) -> Reached {
+        match self.state {
+            State::SynSent => self.on_syn_sent(segment, client, turn),
+            State::Preamble { peer, answered } => {
+                self.on_preamble(segment, peer, answered, client, turn)
+            }
+        }
+    }
+
+    /// Tells the current candidate that nothing comes any more.
+    pub(super) fn reset(&self, client: &Client, turn: &mut Turn<'_>) {
+        let sent = match self.state {
+            State::SynSent => 0,
+            State::Preamble { answered, .. } => (answered + 1) * REQUEST_LEN,
+        };
+        self.push(client, Segment::reset(client.stream.base().plus(sent as u32), None), turn);
+    }
+
+    /// RFC 9293 §3.10.7.3, except that a SYN alone means nothing here.
+    fn on_syn_sent(&mut self, segment: &Segment, client: &Client, turn: &mut Turn<'_>) -> Reached {
+        if !segment.has(Flags::ACK) {
+            return Reached::Waiting;
+        }
+        let expected = segment.ack == client.stream.base();
+        if segment.has(Flags::RST) {
+            return if expected {
+                self.fail(Outcome::BackendRefused, client, turn)
+            } else {
+                Reached::Waiting
+            };
+        }
+        if !(segment.has(Flags::SYN) && expected) {
+            self.clear(segment.ack, client, turn);
+            return Reached::Waiting;
+        }
+        let offered = client.options(self.backend.mss_limit);
+        let own = segment.options.mss.unwrap_or(DEFAULT_MSS).max(64);
+        let peer = Peer {
+            backend: self.backend,
+            isn: segment.seq,
+            window_scale: offered.window_scale.and(segment.options.window_scale),
+            sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
+            mss: own.min(offered.mss.unwrap_or(own)),
+        };
+        if client.requests.is_empty() {
+            return Reached::Peer(peer);
+        }
+        self.ask(peer, 0, client, turn);
+        Reached::Waiting
+    }
+
+    /// The tuple still belongs to an older connection (RFC 9293 §3.5.1): its end answers with its own numbers, takes
+    /// a reset with exactly these, and then the SYN gets through.
+    fn clear(&mut self, ack: Seq, client: &Client, turn: &mut Turn<'_>) {
+        if self.clearings < CLEARINGS {
+            self.clearings += 1;
+            self.push(client, Segment::reset(ack, None), turn);
+            self.push(client, self.syn(client), turn);
+        }
+    }
+
+    fn on_preamble(
+        &mut self,
+        segment: &Segment,
+        peer: Peer,
+        answered: usize,
+        client: &Client,
+        turn: &mut Turn<'_>,
+    ) -> Reached {
+        if segment.has(Flags::SYN) {
+            // It has not heard from us yet.
+            self.push(client, request(client, &peer, answered), turn);
+            return Reached::Waiting;
+        }
+        if segment.seq != peer.isn.plus(1 + answered as u32) {
+            return Reached::Waiting;
+        }
+        if segment.has(Flags::RST) {
+            return self.fail(Outcome::BackendRefused, client, turn);
+        }
+        if segment.payload == [client.requests[answered].answer()] {
+            let answered = answered + 1;
+            if answered == client.requests.len() {
+                return Reached::Peer(peer);
+            }
+            self.ask(peer, answered, client, turn);
+            return Reached::Waiting;
+        }
+        if segment.payload.is_empty() && !segment.has(Flags::FIN) {
+            return Reached::Waiting;
+        }
+        // Another answer, or more than the answer, which nothing would have protected (CVE-2021-23222).
+        self.reset(client, turn);
+        self.fail(Outcome::BackendWithoutTls, client, turn)
+    }
+
+    fn fail(&mut self, outcome: Outcome, client: &Client, turn: &mut Turn<'_>) -> Reached {
+        let Some(next) = self.others.pop_front() else { return Reached::Nobody(outcome) };
+        turn.out.push(Action::Unexpect { tuple: client.tuple, backend: self.backend });
+        self.backend = next;
+        self.open(client, turn);
+        Reached::Waiting
+    }
+
+    fn open(&mut self, client: &Client, turn: &mut Turn<'_>) {
+        self.state = State::SynSent;
+        self.tries = 0;
+        self.clearings = 0;
+        self.give_up = turn.now + self.patience(turn.limits);
+        turn.out.push(Action::Expect { tuple: client.tuple, backend: self.backend });
+        self.send(client, turn);
+    }
+
+    fn ask(&mut self, peer: Peer, answered: usize, client: &Client, turn: &mut Turn<'_>) {
+        self.state = State::Preamble { peer, answered };
+        self.tries = 0;
+        self.give_up = turn.now + self.patience(turn.limits);
+        self.send(client, turn);
+    }
+
+    fn patience(&self, limits: &Limits) -> Duration {
+        if self.others.is_empty() { limits.last_backend_patience } else { limits.backend_patience }
+    }
+
+    /// Sends what the state is waiting for an answer to.
+    fn send(&mut self, client: &Client, turn: &mut Turn<'_>) {
+        let segment = match &self.state {
+            State::SynSent => self.syn(client),
+            State::Preamble { peer, answered } => request(client, peer, *answered),
+        };
+        self.next = turn.now + SYN_WAITS[self.tries.min(SYN_WAITS.len() - 1)];
+        self.tries += 1;
+        self.push(client, segment, turn);
+    }
+
+    fn push(&self, client: &Client, segment: Segment, turn: &mut Turn<'_>) {
+        turn.out.push(Action::ToBackend { tuple: client.tuple, backend: self.backend, segment });
+    }
+
+    fn syn(&self, client: &Client) -> Segment {
+        Segment {
+            seq: client.isn(),
+            flags: Flags::SYN,
+            window: client.unscaled_window(),
+            options: client.options(self.backend.mss_limit),
+            ..Segment::default()
+        }
+    }
+}
+
+fn request(client: &Client, peer: &Peer, answered: usize) -> Segment {
+    Segment {
+        seq: client.stream.base().plus((answered * REQUEST_LEN) as u32),
+        ack: peer.isn.plus(1 + answered as u32),
+        flags: Flags::ACK.with(Flags::PSH),
+        window: peer.window(client),
+        options: SynOptions::default(),
+        payload: client.requests[answered].octets().to_vec(),
+    }
+}
+
+impl Peer {
+    /// The client's window as this backend reads it.
+    pub(super) fn window(&self, client: &Client) -> u16 {
+        if self.window_scale.is_some() { client.window } else { client.unscaled_window() }
+    }
+}

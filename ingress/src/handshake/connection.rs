@@ -1,0 +1,319 @@
+//! One handshake: its phases, and what each event means in each of them.
+
+use std::net::SocketAddrV6;
+use std::time::{Duration, Instant};
+
+use ingress_common::tcp::{Flags, Seq};
+
+use super::backend::{Attempt, Reached};
+use super::client::{Client, Reset};
+use super::delivery::{Delivered, Delivery, deliver};
+use super::reading::{Read, Reading};
+use super::recent::Epitaph;
+use super::refusal::{Linger, Lingering};
+use super::{
+    Action, Admission, Backend, ClientTuple, HostName, Outcome, ResolveError, Segment, Turn,
+};
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) host: Option<HostName>,
+    pub(super) started: Instant,
+    phase: Phase,
+}
+
+/// A handshake goes down this list; every phase may lead to `Refusing` or to the end.
+#[derive(Debug)]
+enum Phase {
+    /// The ClientHello is not complete.
+    Reading(Reading),
+    /// The name is being looked up, until then.
+    Resolving(Instant),
+    /// A backend is being connected.
+    Connecting(Attempt),
+    /// The flow stands, and we owe the backend octets.
+    Delivering(Delivery),
+    /// The client is being told no.
+    Refusing(Lingering),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) elapsed: Duration,
+    pub(super) epitaph: Epitaph,
+}
+
+impl Connection {
+    pub(super) fn new(tuple: ClientTuple, admission: &Admission, turn: &Turn<'_>) -> Self {
+        let reading = Reading::new(admission, turn.now + turn.limits.hello_deadline);
+        Self {
+            client: Client::new(tuple, admission),
+            host: None,
+            started: turn.now,
+            phase: Phase::Reading(reading),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Instant {
+        match &self.phase {
+            Phase::Reading(reading) => reading.timeout(),
+            Phase::Resolving(until) => *until,
+            Phase::Connecting(attempt) => attempt.timeout(),
+            Phase::Delivering(delivery) => delivery.timeout(),
+            Phase::Refusing(lingering) => lingering.timeout(),
+        }
+    }
+
+    pub(super) fn backend(&self) -> Option<&Backend> {
+        match &self.phase {
+            Phase::Connecting(attempt) => Some(attempt.backend()),
+            Phase::Delivering(delivery) => Some(&delivery.splice.backend),
+            Phase::Reading(_) | Phase::Resolving(_) | Phase::Refusing(_) => None,
+        }
+    }
+
+    pub(super) fn on_client(
+        &mut self,
+        admission: Option<&Admission>,
+        segment: Segment,
+        turn: &mut Turn<'_>,
+    ) -> Option<End> {
+        if let Phase::Delivering(delivery) = &self.phase {
+            delivery.splice.pass_to_backend(self.client.tuple, segment, turn.out);
+            return None;
+        }
+        if let Some(isn) = admission.and_then(|admission| admission.client_isn) {
+            self.client.stream.begin(isn.plus(1));
+        }
+        if segment.has(Flags::SYN) {
+            return None;
+        }
+        if let Phase::Refusing(lingering) = &mut self.phase {
+            return match lingering.on_segment(&mut self.client, segment, turn) {
+                Linger::On => None,
+                Linger::Over => self.close(),
+            };
+        }
+        if segment.has(Flags::RST) {
+            return self.on_reset(segment.seq, turn);
+        }
+        if !self.client.accepts_ack(&segment) {
+            return None;
+        }
+        self.client.window = segment.window;
+        if let Phase::Reading(reading) = &mut self.phase {
+            let read = reading.on_segment(&mut self.client, segment, turn);
+            return self.on_read(read, turn);
+        }
+        if self.client.repeats(&segment) {
+            self.client.repeat_acknowledgment(turn.out);
+        }
+        let fin = segment.has(Flags::FIN);
+        self.client.stream.insert(segment.seq, segment.payload, fin);
+        None
+    }
+
+    pub(super) fn on_resolved(
+        &mut self,
+        host: &HostName,
+        result: Result<Vec<Backend>, ResolveError>,
+        turn: &mut Turn<'_>,
+    ) -> Option<End> {
+        if !matches!(self.phase, Phase::Resolving(_)) || self.host.as_ref() != Some(host) {
+            return None;
+        }
+        let backends = match result {
+            Ok(backends) => backends,
+            Err(ResolveError::NotFound) => return self.refuse(Outcome::UnknownName, turn),
+            Err(ResolveError::OutsidePrefixes) => {
+                return self.refuse(Outcome::OutsidePrefixes, turn);
+            }
+            Err(ResolveError::Failed) => return self.refuse(Outcome::DnsFailed, turn),
+        };
+        match Attempt::start(backends, &self.client, turn) {
+            Some(attempt) => {
+                self.phase = Phase::Connecting(attempt);
+                None
+            }
+            None => self.refuse(Outcome::UnknownName, turn),
+        }
+    }
+
+    pub(super) fn on_backend(
+        &mut self,
+        from: SocketAddrV6,
+        segment: Segment,
+        turn: &mut Turn<'_>,
+    ) -> Option<End> {
+        match &mut self.phase {
+            Phase::Connecting(attempt) if attempt.backend().address == from => {
+                let reached = attempt.on_segment(&segment, &self.client, turn);
+                self.on_reached(reached, turn)
+            }
+            Phase::Delivering(delivery) if delivery.splice.backend.address == from => {
+                delivery.splice.pass_to_client(self.client.tuple, segment, turn.out);
+                None
+            }
+            Phase::Reading(_)
+            | Phase::Resolving(_)
+            | Phase::Connecting(_)
+            | Phase::Delivering(_)
+            | Phase::Refusing(_) => None,
+        }
+    }
+
+    pub(super) fn on_unreachable(
+        &mut self,
+        backend: SocketAddrV6,
+        turn: &mut Turn<'_>,
+    ) -> Option<End> {
+        match &mut self.phase {
+            Phase::Connecting(attempt) if attempt.backend().address == backend => {
+                let reached = attempt.on_unreachable(&self.client, turn);
+                self.on_reached(reached, turn)
+            }
+            Phase::Reading(_)
+            | Phase::Resolving(_)
+            | Phase::Connecting(_)
+            | Phase::Delivering(_)
+            | Phase::Refusing(_) => None,
+        }
+    }
+
+    pub(super) fn on_backend_acked(&mut self, ack: Seq) -> Option<End> {
+        match &mut self.phase {
+            Phase::Delivering(delivery) => {
+                let delivered = delivery.on_acknowledgment(ack);
+                self.on_delivered(delivered)
+            }
+            Phase::Reading(_) | Phase::Resolving(_) | Phase::Connecting(_) | Phase::Refusing(_) => {
+                None
+            }
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, turn: &mut Turn<'_>) -> Option<End> {
+        match &mut self.phase {
+            Phase::Reading(reading) => {
+                let read = reading.on_timeout(&mut self.client, turn);
+                self.on_read(read, turn)
+            }
+            Phase::Resolving(until) if turn.now >= *until => self.refuse(Outcome::DnsFailed, turn),
+            Phase::Resolving(_) => None,
+            Phase::Connecting(attempt) => {
+                let reached = attempt.on_timeout(&self.client, turn);
+                self.on_reached(reached, turn)
+            }
+            Phase::Delivering(delivery) => {
+                let delivered = delivery.on_timeout(self.client.tuple, turn);
+                self.on_delivered(delivered)
+            }
+            Phase::Refusing(lingering) => match lingering.on_timeout(&mut self.client, turn) {
+                Linger::On => None,
+                Linger::Over => self.close(),
+            },
+        }
+    }
+
+    /// Another connection takes the tuple over.
+    pub(super) fn replace(mut self, turn: &mut Turn<'_>) -> End {
+        self.abandon_backend(turn);
+        // What was decided before stays decided.
+        self.close().unwrap_or_else(|| self.end(Outcome::Replaced, Epitaph::Closed, turn))
+    }
+
+    fn on_reset(&mut self, seq: Seq, turn: &mut Turn<'_>) -> Option<End> {
+        match self.client.judge_reset(seq) {
+            Reset::Genuine => {
+                self.abandon_backend(turn);
+                Some(self.end(Outcome::ClientGone, Epitaph::Closed, turn))
+            }
+            Reset::Doubtful => {
+                self.client.repeat_acknowledgment(turn.out);
+                None
+            }
+            Reset::Foreign => None,
+        }
+    }
+
+    fn on_read(&mut self, read: Read, turn: &mut Turn<'_>) -> Option<End> {
+        match read {
+            Read::Incomplete => None,
+            Read::Name(host) => {
+                self.phase = Phase::Resolving(turn.now + turn.limits.resolve_deadline);
+                self.host = Some(host.clone());
+                turn.out.push(Action::Resolve { tuple: self.client.tuple, host });
+                None
+            }
+            Read::Refuse(outcome) => self.refuse(outcome, turn),
+        }
+    }
+
+    fn on_reached(&mut self, reached: Reached, turn: &mut Turn<'_>) -> Option<End> {
+        let peer = match reached {
+            Reached::Waiting => return None,
+            Reached::Nobody(outcome) => return self.refuse(outcome, turn),
+            Reached::Peer(peer) => peer,
+        };
+        // `Resolve` was the only way here.
+        let host = self.host.clone()?;
+        let elapsed = turn.now - self.started;
+        match deliver(&self.client, &peer, host, elapsed, turn) {
+            Ok(delivery) => {
+                self.phase = Phase::Delivering(delivery);
+                None
+            }
+            Err(splice) => Some(self.end(Outcome::Spliced, Epitaph::Spliced(splice), turn)),
+        }
+    }
+
+    fn on_delivered(&mut self, delivered: Delivered) -> Option<End> {
+        match delivered {
+            Delivered::Waiting => None,
+            Delivered::Done => self.close(),
+            Delivered::Failed(outcome) => {
+                let end = self.close()?;
+                Some(End { outcome, epitaph: Epitaph::Reset, ..end })
+            }
+        }
+    }
+
+    fn refuse(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Option<End> {
+        let elapsed = turn.now - self.started;
+        match Lingering::start(outcome, elapsed, &mut self.client, turn) {
+            Some(lingering) => {
+                self.phase = Phase::Refusing(lingering);
+                None
+            }
+            None => Some(self.end(outcome, Epitaph::Reset, turn)),
+        }
+    }
+
+    fn abandon_backend(&mut self, turn: &mut Turn<'_>) {
+        if let Phase::Connecting(attempt) = &self.phase {
+            attempt.reset(&self.client, turn);
+        }
+    }
+
+    /// The end of a connection that was decided earlier.
+    fn close(&self) -> Option<End> {
+        match &self.phase {
+            Phase::Delivering(Delivery { splice, elapsed, .. }) => Some(End {
+                outcome: Outcome::Spliced,
+                elapsed: *elapsed,
+                epitaph: Epitaph::Spliced(splice.clone()),
+            }),
+            Phase::Refusing(Lingering { outcome, elapsed, .. }) => {
+                Some(End { outcome: *outcome, elapsed: *elapsed, epitaph: Epitaph::Closed })
+            }
+            Phase::Reading(_) | Phase::Resolving(_) | Phase::Connecting(_) => None,
+        }
+    }
+
+    fn end(&self, outcome: Outcome, epitaph: Epitaph, turn: &Turn<'_>) -> End {
+        End { outcome, elapsed: turn.now - self.started, epitaph }
+    }
+}

@@ -1,0 +1,233 @@
+//! What goes into the state machine and what comes out of it.
+
+use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
+
+use ingress_common::tcp::{Seq, SynOptions};
+
+use super::{Outcome, Segment};
+use crate::sni::HostName;
+
+/// The IPv4 side of a connection; names it everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientTuple {
+    /// The client's address and port.
+    pub client: SocketAddrV4,
+    /// The address and port of this machine that it connected to.
+    pub listen: SocketAddrV4,
+}
+
+/// A server that may take the connection, and the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// The server; its port is the listening port.
+    pub address: SocketAddrV6,
+    /// The NAT46 source: the client's address as the server sees it. The port is the client's own.
+    pub source: Ipv6Addr,
+    /// Number of the site that owns the address.
+    pub site: u16,
+    /// The largest MSS that the tunnel carries over IPv4: its MTU less 60.
+    pub mss_limit: u16,
+}
+
+/// What a listening port speaks before the ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Nothing: TLS from the first octet.
+    Tls,
+    /// PostgreSQL's SSLRequest, or direct TLS.
+    Postgres,
+}
+
+/// What a valid cookie says about the connection that a segment belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Our initial sequence number.
+    pub cookie: Seq,
+    /// The client's initial sequence number; `Some` where the segment was proven to start right after it.
+    pub client_isn: Option<Seq>,
+    /// The client's MSS class, window scale and SACK, as the cookie kept them.
+    pub options: SynOptions,
+    /// The window scale of our SYN-ACK.
+    pub promised_scale: Option<u8>,
+    /// What the listening port speaks.
+    pub protocol: Protocol,
+    /// The name for clients that send none.
+    pub default_host: Option<HostName>,
+}
+
+/// Why a name led to no backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveError {
+    /// The name does not exist, or has no IPv6 address.
+    NotFound,
+    /// Its addresses all lie outside the sites' prefixes.
+    OutsidePrefixes,
+    /// The question got no usable answer.
+    Failed,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A segment from a client.
+    Client {
+        /// Whose.
+        tuple: ClientTuple,
+        /// The segment.
+        segment: Segment,
+        /// `None`: the tuple is pending, and the acknowledgment number is not (or no longer) the cookie's.
+        admission: Option<Admission>,
+    },
+    /// A segment from a backend whose tuple is expected.
+    Backend {
+        /// The connection that expects it.
+        tuple: ClientTuple,
+        /// The backend's address.
+        from: SocketAddrV6,
+        /// The segment.
+        segment: Segment,
+    },
+    /// An ICMPv6 error about what we sent to a backend.
+    Unreachable {
+        /// The connection it was sent for.
+        tuple: ClientTuple,
+        /// The backend's address.
+        backend: SocketAddrV6,
+    },
+    /// The answer to [`Action::Resolve`].
+    Resolved {
+        /// The connection that asked.
+        tuple: ClientTuple,
+        /// The name that was asked for.
+        host: HostName,
+        /// Backends in the order in which to try them.
+        result: Result<Vec<Backend>, ResolveError>,
+    },
+    /// The backend's acknowledgment covers the watched number of a [`Splice`].
+    BackendAcked {
+        /// Whose flow.
+        tuple: ClientTuple,
+        /// The acknowledgment number, in the client's sequence space.
+        ack: Seq,
+    },
+}
+
+impl Event {
+    /// The connection that the event is about.
+    #[must_use]
+    pub fn tuple(&self) -> ClientTuple {
+        match self {
+            Self::Client { tuple, .. }
+            | Self::Backend { tuple, .. }
+            | Self::Unreachable { tuple, .. }
+            | Self::Resolved { tuple, .. }
+            | Self::BackendAcked { tuple, .. } => *tuple,
+        }
+    }
+}
+
+/// Something to do. Actions are applied strictly in the order in which they were given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Mark the client tuple as pending, and delete the flow that an older connection left on it.
+    Pend {
+        /// Which.
+        tuple: ClientTuple,
+    },
+    /// Look a name up and answer with [`Event::Resolved`].
+    Resolve {
+        /// For whom.
+        tuple: ClientTuple,
+        /// The name.
+        host: HostName,
+    },
+    /// Mark the backend tuple as expected.
+    Expect {
+        /// For whom.
+        tuple: ClientTuple,
+        /// Where the answer comes from.
+        backend: Backend,
+    },
+    /// Take that mark back.
+    Unexpect {
+        /// For whom.
+        tuple: ClientTuple,
+        /// Where no answer is awaited any more.
+        backend: Backend,
+    },
+    /// Send a segment to the client.
+    ToClient {
+        /// To whom.
+        tuple: ClientTuple,
+        /// The segment.
+        segment: Segment,
+    },
+    /// Send a segment to a backend, from the client's NAT46 source.
+    ToBackend {
+        /// On whose behalf.
+        tuple: ClientTuple,
+        /// To whom.
+        backend: Backend,
+        /// The segment.
+        segment: Segment,
+    },
+    /// Write the two flow entries, then take the pending and expected marks back.
+    Install {
+        /// Whose.
+        tuple: ClientTuple,
+        /// What to write.
+        splice: Box<Splice>,
+    },
+    /// Delete the flow that this connection installed: its backend stopped answering.
+    Uninstall {
+        /// Whose.
+        tuple: ClientTuple,
+    },
+    /// Take every mark back and count the outcome: the machine asks nothing more about this connection.
+    Finish {
+        /// Whose.
+        tuple: ClientTuple,
+        /// How it ended.
+        outcome: Outcome,
+        /// The name, where it came that far.
+        host: Option<HostName>,
+        /// From the first octets of the client to the decision.
+        elapsed: Duration,
+    },
+}
+
+/// Two halves of a connection, ready to become one flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// The server.
+    pub backend: Backend,
+    /// The name that the client asked for, or the default.
+    pub host: HostName,
+    /// The client's initial sequence number, which the backend knows too.
+    pub client_isn: Seq,
+    /// The initial sequence number that the client knows.
+    pub cookie: Seq,
+    /// The initial sequence number that the backend chose.
+    pub backend_isn: Seq,
+    /// The window scale that the client was promised; `None`: no scaling on the client's side.
+    pub promised_scale: Option<u8>,
+    /// The scale of the client's windows, where scaling is on.
+    pub client_scale: Option<u8>,
+    /// The scale of the backend's windows; `None`: it refused scaling.
+    pub backend_scale: Option<u8>,
+    /// The client was told that it may send SACK.
+    pub client_sack: bool,
+    /// The backend agreed to SACK.
+    pub backend_sack: bool,
+    /// Report the first backend acknowledgment that covers this number.
+    pub watch: Option<Seq>,
+}
+
+impl Splice {
+    /// What to add to the backend's sequence numbers for the client.
+    #[must_use]
+    pub fn delta(&self) -> u32 {
+        self.cookie.0.wrapping_sub(self.backend_isn.0)
+    }
+}

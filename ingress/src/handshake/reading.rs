@@ -1,0 +1,158 @@
+//! Reading the client: a PostgreSQL preamble perhaps, then the ClientHello.
+
+use std::time::{Duration, Instant};
+
+use ingress_common::tcp::Flags;
+
+use super::client::Client;
+use super::{Admission, Outcome, Protocol, Segment, Turn};
+use crate::postgres::{Opening, REQUEST_LEN, Request};
+use crate::sni::{HelloError, HelloReader, HostName, ServerName};
+
+/// How long an incomplete hello waits for its rest before it is acknowledged. Long enough that segments sent
+/// together arrive together, short enough that a client which waits for the acknowledgment doesn't notice.
+const FIRST_ACKNOWLEDGMENT: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(super) struct Reading {
+    reader: HelloReader,
+    /// Octets of the stream that the reader has had.
+    read: usize,
+    preamble: bool,
+    default_host: Option<HostName>,
+    deadline: Instant,
+    acknowledge_at: Option<Instant>,
+    /// The client has needed an acknowledgment once, so it gets them at once.
+    eager: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Incomplete,
+    Name(HostName),
+    Refuse(Outcome),
+}
+
+impl Reading {
+    pub(super) fn new(admission: &Admission, deadline: Instant) -> Self {
+        Self {
+            reader: HelloReader::default(),
+            read: 0,
+            preamble: match admission.protocol {
+                Protocol::Tls => false,
+                Protocol::Postgres => true,
+            },
+            default_host: admission.default_host.clone(),
+            deadline,
+            acknowledge_at: None,
+            eager: false,
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Instant {
+        self.acknowledge_at.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
+    pub(super) fn on_timeout(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Read {
+        if turn.now >= self.deadline {
+            return Read::Refuse(Outcome::HelloTimeout);
+        }
+        if self.acknowledge_at.is_some_and(|at| turn.now >= at) {
+            self.acknowledge_at = None;
+            self.eager = true;
+            client.acknowledge(turn.out);
+        }
+        Read::Incomplete
+    }
+
+    /// Takes a segment and reads on.
+    pub(super) fn on_segment(
+        &mut self,
+        client: &mut Client,
+        segment: Segment,
+        turn: &mut Turn<'_>,
+    ) -> Read {
+        if client.stream.begun() && client.repeats(&segment) {
+            match client.requests.last() {
+                // Our answer was lost, and with it the acknowledgment.
+                Some(request) if segment.ack.before(client.next()) => {
+                    client.say_again(vec![request.answer()], Flags::PSH, turn.out);
+                }
+                _ => client.repeat_acknowledgment(turn.out),
+            }
+        } else if client.stream.begun() && self.is_early(client, &segment) {
+            return Read::Refuse(Outcome::EarlyData);
+        }
+        let fin = segment.has(Flags::FIN);
+        client.stream.insert(segment.seq, segment.payload, fin);
+        let read = self.advance(client, turn);
+        if read == Read::Incomplete {
+            if client.stream.finished() {
+                return Read::Refuse(Outcome::ClientGone);
+            }
+            self.plan_acknowledgment(client, turn);
+        }
+        read
+    }
+
+    /// Whether the segment holds octets that the client sent before it had our answer. They would end up
+    /// inside TLS though nothing protected them (CVE-2021-23222).
+    fn is_early(&self, client: &Client, segment: &Segment) -> bool {
+        let begin = client.stream.base().plus(client.preamble() as u32);
+        !client.requests.is_empty() && begin.before(segment.end()) && segment.ack != client.next()
+    }
+
+    fn plan_acknowledgment(&mut self, client: &mut Client, turn: &mut Turn<'_>) {
+        if client.stream.covered() == client.acknowledged() {
+            return;
+        }
+        if self.eager {
+            client.acknowledge(turn.out);
+        } else {
+            self.acknowledge_at.get_or_insert(turn.now + FIRST_ACKNOWLEDGMENT);
+        }
+    }
+
+    fn advance(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Read {
+        while self.preamble {
+            match Opening::read(&client.stream.octets()[client.preamble()..]) {
+                Opening::Incomplete => return Read::Incomplete,
+                Opening::DirectTls if client.requests.is_empty() => self.preamble = false,
+                Opening::Request(request) if !client.requests.contains(&request) => {
+                    let alone = client.stream.octets().len() == client.preamble() + REQUEST_LEN;
+                    if !alone || client.stream.gapped() {
+                        return Read::Refuse(Outcome::EarlyData);
+                    }
+                    client.requests.push(request);
+                    client.say(vec![request.answer()], Flags::PSH, turn.out);
+                    self.acknowledge_at = None;
+                    self.preamble = request != Request::Ssl;
+                }
+                Opening::Startup | Opening::Cancel => {
+                    return Read::Refuse(Outcome::PlaintextPostgres);
+                }
+                Opening::DirectTls | Opening::Request(_) | Opening::Unknown => {
+                    return Read::Refuse(Outcome::NotTls);
+                }
+            }
+        }
+        self.read = self.read.max(client.preamble());
+        let fresh = &client.stream.octets()[self.read..];
+        self.read += fresh.len();
+        match self.reader.feed(fresh) {
+            Ok(None) => Read::Incomplete,
+            Ok(Some(hello)) => self.choose(hello.server_name),
+            Err(HelloError::NotTls) => Read::Refuse(Outcome::NotTls),
+            Err(HelloError::Malformed) => Read::Refuse(Outcome::BadHello),
+            Err(HelloError::TooLong) => Read::Refuse(Outcome::HelloTooLong),
+        }
+    }
+
+    fn choose(&mut self, name: ServerName) -> Read {
+        match (name, self.default_host.take()) {
+            (ServerName::Host(host), _) | (ServerName::Absent, Some(host)) => Read::Name(host),
+            (ServerName::Absent, None) => Read::Refuse(Outcome::NoName),
+            (ServerName::Invalid(_), _) => Read::Refuse(Outcome::InvalidName),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A TCP segment without its addresses.
+
+use ingress_common::tcp::{Flags, Seq, SynOptions};
+
+/// A TCP segment as the state machine sees it: ports and addresses are the caller's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Sequence number.
+    pub seq: Seq,
+    /// Acknowledgment number; means nothing without the flag.
+    pub ack: Seq,
+    /// Flags.
+    pub flags: Flags,
+    /// The window field as it stands on the wire, not scaled.
+    pub window: u16,
+    /// Options of a SYN or SYN-ACK, empty on everything else.
+    pub options: SynOptions,
+    /// The data.
+    pub payload: Vec<u8>,
+}
+
+impl Segment {
+    /// A reset that a peer accepts whose next expected number is `seq`.
+    #[must_use]
+    pub fn reset(seq: Seq, ack: Option<Seq>) -> Self {
+        let flags = if ack.is_some() { Flags::RST.with(Flags::ACK) } else { Flags::RST };
+        Self { seq, ack: ack.unwrap_or_default(), flags, ..Self::default() }
+    }
+
+    /// The number right after the data, not counting SYN and FIN.
+    #[must_use]
+    pub fn end(&self) -> Seq {
+        self.seq.plus(self.payload.len() as u32)
+    }
+
+    /// Whether every flag of `flags` is set.
+    #[must_use]
+    pub fn has(&self, flags: Flags) -> bool {
+        self.flags.contains(flags)
+    }
+}
