@@ -1,1 +1,26 @@
-//! The lab: network namespaces, real WireGuard, real clients.
+//! The lab: client, internet, VPS and home as network namespaces of one machine, joined by a real
+//! WireGuard tunnel, with real servers, clients and the daemon running in them.
+//!
+//! ```text
+//!   client ──── inet ──── vps ═══ WireGuard ═══ home ─┬─ www
+//!                 └───────────────(ISP)──────────┘    └─ db
+//! ```
+
+pub mod addresses;
+pub mod capture;
+pub mod cleanup;
+pub mod client;
+pub mod daemon;
+pub mod hello;
+pub mod impair;
+pub mod netns;
+pub mod process;
+pub mod programs;
+pub mod rawclient;
+pub mod segment;
+pub mod servers;
+pub mod shared;
+pub mod topology;
+pub mod wireguard;
+
+pub use topology::Lab;

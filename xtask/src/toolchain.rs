@@ -6,6 +6,7 @@
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -204,15 +205,32 @@ fn nightly() -> Option<Compiler> {
 }
 
 fn prebuilt(rustc: PathBuf, libraries: Option<PathBuf>) -> Option<Compiler> {
-    let mut query = Command::new(&rustc);
-    query.args(["--print", "sysroot"]).env_remove("LD_LIBRARY_PATH");
-    if let Some(path) = &libraries {
-        query.env("LD_LIBRARY_PATH", path);
-    }
-    let output = query.output().ok().filter(|output| output.status.success())?;
-    let sysroot = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
-    let core = sysroot.join("lib/rustlib").join(TARGET);
-    core.is_dir().then_some(Compiler::Prebuilt { rustc, libraries })
+    let compiler = Compiler::Prebuilt { rustc, libraries };
+    compiles(&compiler).then_some(compiler)
+}
+
+/// A `core` in the right place may still be another compiler's: only trying tells.
+fn compiles(compiler: &Compiler) -> bool {
+    let Compiler::Prebuilt { rustc, libraries } = compiler else { return true };
+    let scratch = env::temp_dir().join(format!("ingress-probe-{}", std::process::id()));
+    let source = scratch.join("probe.rs");
+    let attempt = || -> std::io::Result<bool> {
+        fs::create_dir_all(&scratch)?;
+        fs::write(&source, "#![no_std]\n")?;
+        let mut probe = Command::new(rustc);
+        probe
+            .args(["--target", TARGET, "--crate-type", "lib", "--emit", "metadata", "--out-dir"])
+            .args([&scratch, &source])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env_remove("LD_LIBRARY_PATH");
+        if let Some(path) = libraries {
+            probe.env("LD_LIBRARY_PATH", path);
+        }
+        Ok(probe.output()?.status.success())
+    };
+    let compiles = attempt().unwrap_or(false);
+    let _ = fs::remove_dir_all(&scratch);
+    compiles
 }
 
 /// Debian keeps the compiler's own library in the directory of the architecture.

@@ -1,0 +1,226 @@
+//! `ingressd` on the VPS of the lab, and `ingressctl` asking it.
+
+use crate::addresses::{DNS4, HOSTS_ONLY, NAT46_PREFIX, SITE_PREFIX, WWW6};
+use crate::process::{self, Process};
+use crate::topology::Lab;
+use crate::{cleanup, programs};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// Where metrics are served, inside the VPS's namespace.
+pub const METRICS: &str = "127.0.0.1:9469";
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A daemon, running or between two runs.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Option<Process>,
+    config: PathBuf,
+    socket: PathBuf,
+    notify: UnixDatagram,
+    notify_path: PathBuf,
+    dir: PathBuf,
+    vps: crate::netns::Namespace,
+}
+
+impl Daemon {
+    /// Starts it with the usual configuration.
+    pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, &config(lab))
+    }
+
+    /// Starts it with another configuration, see [`config`].
+    pub fn start_with(lab: &Lab, config: &str) -> Result<Self> {
+        let dir = lab.dir().to_owned();
+        let notify_path = dir.join("notify.sock");
+        let _ = fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path)?;
+        let mut daemon = Self {
+            process: None,
+            config: dir.join("ingress.toml"),
+            socket: control_socket(lab),
+            notify,
+            notify_path,
+            dir,
+            vps: lab.vps.clone(),
+        };
+        daemon.configure(config)?;
+        daemon.resume()?;
+        Ok(daemon)
+    }
+
+    /// Writes another configuration, for the next start or reload.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        fs::write(&self.config, config).with_context(|| format!("write {}", self.config.display()))
+    }
+
+    /// Starts it (again) and waits until it says that it is ready.
+    pub fn resume(&mut self) -> Result<()> {
+        self.discard_notifications()?;
+        let mut command = self.vps.command(programs::find("ingressd")?)?;
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .arg("run")
+            .env("NOTIFY_SOCKET", &self.notify_path)
+            .env("RUST_LOG", std::env::var("INGRESS_LOG").unwrap_or("debug".to_owned()))
+            .env("RUST_BACKTRACE", "1");
+        let process = Process::spawn(&mut command, &self.log())?;
+        let process = self.process.insert(process);
+        let end = Instant::now() + READY_WITHIN;
+        self.notify.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let mut message = [0; 1024];
+        while Instant::now() < end {
+            if let Ok(len) = self.notify.recv(&mut message)
+                && message[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+            {
+                return Ok(());
+            }
+            if !process.is_running() {
+                bail!("ingressd ended before it was ready\n{}", process.log_tail());
+            }
+        }
+        bail!("ingressd is not ready within {READY_WITHIN:?}\n{}", process.log_tail())
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::SIGTERM);
+            let status = process.wait(Duration::from_secs(10))?;
+            if !status.success() {
+                bail!("ingressd ended with {status} on SIGTERM\n{}", process.log_tail());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        // Dropping a process kills it with SIGKILL and waits.
+        self.process = None;
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// Where it logs.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("ingressd.log")
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// What an `ingressctl` command says and how it ends.
+    pub fn ctl(&self, args: &[&str]) -> Result<Output> {
+        let mut command = ingressctl(&self.vps, &self.socket)?;
+        command.args(args).output().context("start ingressctl")
+    }
+
+    /// What an `ingressctl` command prints with `-o json`.
+    pub fn ctl_json(&self, args: &[&str]) -> Result<Value> {
+        let mut command = ingressctl(&self.vps, &self.socket)?;
+        let text = process::output(command.args(args).args(["-o", "json"]))?;
+        serde_json::from_str(&text).with_context(|| format!("ingressctl {args:?} printed {text}"))
+    }
+
+    /// The flows of the moment.
+    pub fn flows(&self) -> Result<Vec<Value>> {
+        let mut answer = self.ctl_json(&["flows"])?;
+        let Value::Array(flows) = answer["flows"].take() else {
+            bail!("no list of flows in {answer}");
+        };
+        Ok(flows)
+    }
+
+    fn discard_notifications(&self) -> Result<()> {
+        self.notify.set_nonblocking(true)?;
+        while self.notify.recv(&mut [0; 1024]).is_ok() {}
+        self.notify.set_nonblocking(false)?;
+        Ok(())
+    }
+}
+
+/// The control socket of a lab's daemon.
+#[must_use]
+pub fn control_socket(lab: &Lab) -> PathBuf {
+    lab.dir().join("control.sock")
+}
+
+/// `ingressctl`, on the VPS since `doctor` looks at its interfaces.
+pub fn ingressctl(vps: &crate::netns::Namespace, socket: &Path) -> Result<Command> {
+    let mut command = vps.command(programs::find("ingressctl")?)?;
+    command.arg("--socket").arg(socket);
+    Ok(command)
+}
+
+/// The usual configuration.
+#[must_use]
+pub fn config(lab: &Lab) -> String {
+    format!(
+        r#"[uplink]
+interface = "eth0"
+
+[[site]]
+name = "home"
+interface = "{tunnel}"
+prefixes = ["{SITE_PREFIX}"]
+
+[nat46]
+prefix = "{NAT46_PREFIX}"
+
+[[listen]]
+ports = [443, 8443]
+protocol = "tls"
+
+[[listen]]
+ports = [5432]
+protocol = "postgres"
+
+[dns]
+servers = ["{DNS4}"]
+
+[hosts]
+"{HOSTS_ONLY}" = "{WWW6}"
+
+[metrics]
+listen = "{METRICS}"
+
+[control]
+socket = "{socket}"
+
+[daemon]
+bpffs = "{bpffs}"
+"#,
+        tunnel = lab.tunnel(),
+        socket = control_socket(lab).display(),
+        bpffs = cleanup::bpffs(lab.id()).display(),
+    )
+}
