@@ -18,6 +18,8 @@ mod recent;
 mod refusal;
 mod segment;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Action, Admission, Backend, ClientTuple, Event, Protocol, ResolveError, Splice};
 pub use outcome::Outcome;

@@ -418,7 +418,7 @@ impl World {
         if let Some(splice) = self.kernel.flow.clone() {
             let other =
                 admission.as_ref().is_some_and(|admission| admission.cookie != splice.cookie);
-            if !(other && !segment.payload.is_empty()) {
+            if !other || segment.payload.is_empty() {
                 self.send_to_server(index(splice.backend.address), to_backend(&splice, segment));
                 return;
             }
