@@ -43,6 +43,7 @@ fn hello(size: usize) -> Vec<u8> {
 
 struct Bench {
     machine: Handshakes,
+    cookie: Seq,
     now: Instant,
     protocol: Protocol,
     default_host: Option<HostName>,
@@ -51,7 +52,7 @@ struct Bench {
 impl Bench {
     fn new(protocol: Protocol) -> Self {
         let machine = Handshakes::new(Limits::default());
-        Self { machine, now: Instant::now(), protocol, default_host: None }
+        Self { machine, cookie: COOKIE, now: Instant::now(), protocol, default_host: None }
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {
@@ -64,14 +65,14 @@ impl Bench {
     fn client(&mut self, offset: u32, acked: u32, flags: Flags, payload: &[u8]) -> Vec<Action> {
         let segment = Segment {
             seq: ISN.plus(1 + offset),
-            ack: COOKIE.plus(1 + acked),
+            ack: self.cookie.plus(1 + acked),
             flags,
             window: 1000,
             payload: payload.to_vec(),
             ..Segment::default()
         };
         let admission = (acked == 0).then(|| Admission {
-            cookie: COOKIE,
+            cookie: self.cookie,
             client_isn: (offset == 0).then_some(ISN),
             options: SynOptions { mss: Some(1460), window_scale: Some(8), sack_permitted: true },
             promised_scale: Some(7),
@@ -111,17 +112,23 @@ impl Bench {
 }
 
 fn to_client(actions: &[Action]) -> Vec<&Segment> {
-    let pick = |action| {
-        if let &Action::ToClient { ref segment, .. } = action { Some(segment) } else { None }
-    };
-    actions.iter().filter_map(pick).collect()
+    let mut segments = Vec::new();
+    for action in actions {
+        if let Action::ToClient { segment, .. } = action {
+            segments.push(segment);
+        }
+    }
+    segments
 }
 
 fn to_backend(actions: &[Action]) -> Vec<&Segment> {
-    let pick = |action| {
-        if let &Action::ToBackend { ref segment, .. } = action { Some(segment) } else { None }
-    };
-    actions.iter().filter_map(pick).collect()
+    let mut segments = Vec::new();
+    for action in actions {
+        if let Action::ToBackend { segment, .. } = action {
+            segments.push(segment);
+        }
+    }
+    segments
 }
 
 fn outcome(actions: &[Action]) -> Option<Outcome> {
@@ -413,4 +420,38 @@ fn without_a_name() {
     assert!(
         matches!(&actions[1], Action::Resolve { host, .. } if host.as_str() == "default.example")
     );
+}
+
+#[test]
+fn a_new_connection_takes_the_tuple_over_and_an_old_segment_does_not() {
+    let mut bench = Bench::new(Protocol::Tls);
+    bench.client(0, 0, ACK, &hello(0));
+    bench.resolve(Ok(vec![backend(1)]));
+    bench.cookie = Seq(7_000_000);
+    assert!(bench.client(0, 0, ACK, &[]).is_empty(), "nothing without octets");
+    let actions = bench.client(0, 0, ACK, &hello(0));
+    assert_eq!(to_backend(&actions), [&Segment::reset(ISN.plus(1), None)]);
+    assert_eq!(outcome(&actions), Some(Outcome::Replaced));
+    assert!(actions.contains(&Action::Pend { tuple: tuple() }));
+    bench.cookie = COOKIE;
+    assert!(bench.client(0, 0, ACK, &hello(0)).is_empty(), "the old one came back");
+    bench.cookie = Seq(7_000_000);
+    bench.resolve(Ok(vec![backend(1)]));
+    assert_eq!(splice(&bench.syn_ack(None)).unwrap().cookie, Seq(7_000_000));
+    assert_eq!(bench.machine.len(), 0);
+}
+
+#[test]
+fn segments_before_the_first_wait_for_it() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let hello = hello(3000);
+    assert!(matches!(bench.client(2000, 0, ACK, &hello[2000..])[..], [Action::Pend { .. }]));
+    assert!(bench.client(1000, 0, ACK, &hello[1000..2000]).is_empty());
+    let actions = bench.client(0, 0, ACK, &hello[..1000]);
+    assert!(matches!(actions[..], [Action::Resolve { .. }]));
+    bench.resolve(Ok(vec![backend(1)]));
+    let actions = bench.syn_ack(None);
+    let replayed: Vec<u8> =
+        to_backend(&actions).iter().flat_map(|segment| segment.payload.clone()).collect();
+    assert_eq!(replayed, hello);
 }
