@@ -181,6 +181,7 @@ impl World {
         let pause = *[0, 1000, 400_000, 6_000_000].choose(&mut self.rng).unwrap();
         if self.client().seen == Some(Seen::Served) {
             self.check_server();
+            self.check_promptness(started);
         }
         let until = self.now + pause;
         while self.now < until && self.step(until) {}
@@ -215,6 +216,18 @@ impl World {
             .find(|server| server.tcp.irs == isn && server.tcp.received == stream)
             .unwrap_or_else(|| panic!("no server has what the client sent"));
         assert!(server.tcp.peer_closed());
+    }
+
+    /// Where nothing is lost, the answer takes the round trips that it takes, and nothing waits for a timer.
+    fn check_promptness(&mut self, started: Micros) {
+        let Scenario { outer, tunnel, dns_delay, .. } = &self.scenario;
+        let bound = dns_delay
+            + 14 * (outer.delay + outer.jitter)
+            + 10 * (tunnel.delay + tunnel.jitter)
+            + 80_000;
+        let quick = self.scenario.lossless() && self.scenario.backends[0] == Behaviour::Good;
+        let took = self.client().answered_at.map_or(0, |at| at - started);
+        assert!(!quick || took < bound, "answered after {took} µs, not {bound}");
     }
 
     fn client(&mut self) -> &mut Client {
