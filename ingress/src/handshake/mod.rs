@@ -1,6 +1,8 @@
 //! The sans-IO heart: from a client's first bytes to a spliced connection.
 //!
-//! Events and the time go in, actions come out. There is no socket, clock, map or task in this room.
+//! Events and the time go in, actions come out. There is no socket, clock, map or task in this room. Read
+//! `connection` first: it has the phases, and each phase has its file (`reading`, `backend`, `delivery`, `refusal`).
+//! `client` and `stream` are what all of them know about the client, `recent` is what stays of an ended connection.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ mod recent;
 mod refusal;
 mod segment;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Action, Admission, Backend, ClientTuple, Event, Protocol, ResolveError, Splice};
 pub use outcome::Outcome;
@@ -29,7 +33,8 @@ use recent::Recent;
 /// How much one machine may hold, and how long it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Handshakes at the same time; a new one above it is refused.
+    /// Handshakes at the same time; a new one above it is refused. Each holds at most 34 KiB, and two or three in
+    /// practice. As many ended ones are remembered for a few seconds.
     pub connections: usize,
     /// From the first octets to a complete ClientHello.
     pub hello_deadline: Duration,

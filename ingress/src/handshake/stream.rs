@@ -76,7 +76,7 @@ impl Stream {
             self.fin.get_or_insert(end as u32);
         }
         // What lies before the base is a keepalive or nonsense.
-        octets.drain(..octets.len().min(usize::try_from(-offset).unwrap_or(0)));
+        octets.drain(..octets.len().min(offset.min(0).unsigned_abs() as usize));
         let offset = offset.max(0) as u32;
         octets.truncate((CAPACITY - offset) as usize);
         if offset <= self.len() {

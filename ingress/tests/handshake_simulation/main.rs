@@ -5,7 +5,9 @@
 
 mod peers;
 mod scenario;
+mod splice;
 mod tcp;
+mod trace;
 mod world;
 
 use std::collections::BTreeMap;

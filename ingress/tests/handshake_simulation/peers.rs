@@ -22,6 +22,8 @@ pub enum Seen {
 pub struct Client {
     pub tcp: Tcp,
     pub seen: Option<Seen>,
+    /// When the server's first octet of TLS came.
+    pub answered_at: Option<Micros>,
     /// The whole stream that a server has to receive.
     pub stream: Vec<u8>,
     speech: Speech,
@@ -70,6 +72,7 @@ impl Client {
         Self {
             tcp,
             seen: None,
+            answered_at: None,
             stream,
             speech: scenario.speech,
             writes: scenario.writes,
@@ -102,6 +105,9 @@ impl Client {
             assert_eq!(self.tcp.received[at], request.answer(), "answer to {request:?}");
         }
         if got >= self.requests.len() && self.asked == self.requests.len() {
+            if got > self.requests.len() {
+                self.answered_at.get_or_insert(now);
+            }
             self.greet(now, out);
             self.listen();
         }

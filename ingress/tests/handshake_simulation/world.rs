@@ -15,7 +15,9 @@ use rand::{Rng, SeedableRng};
 
 use crate::peers::{Client, Seen, Server};
 use crate::scenario::{Behaviour, Link, Name, Scenario};
+use crate::splice;
 use crate::tcp::{Micros, State, Tcp};
+use crate::trace::{describe, describe_action};
 
 /// From the ring buffer to the machine.
 const UPCALL: Micros = 100;
@@ -23,7 +25,7 @@ const SYN_ACK_WINDOW: u32 = 16_640;
 const ROUND_LIMIT: Micros = 150_000_000;
 
 #[derive(Debug)]
-enum Thing {
+pub enum Thing {
     KernelFromClient(Segment),
     KernelFromBackend(usize, Segment),
     ToClient(Segment),
@@ -79,7 +81,7 @@ fn backend(index: usize) -> Backend {
     }
 }
 
-fn index(address: SocketAddrV6) -> usize {
+pub fn index(address: SocketAddrV6) -> usize {
     usize::from(address.ip().segments()[7]) - 1
 }
 
@@ -179,6 +181,7 @@ impl World {
         let pause = *[0, 1000, 400_000, 6_000_000].choose(&mut self.rng).unwrap();
         if self.client().seen == Some(Seen::Served) {
             self.check_server();
+            self.check_promptness(started);
         }
         let until = self.now + pause;
         while self.now < until && self.step(until) {}
@@ -213,6 +216,18 @@ impl World {
             .find(|server| server.tcp.irs == isn && server.tcp.received == stream)
             .unwrap_or_else(|| panic!("no server has what the client sent"));
         assert!(server.tcp.peer_closed());
+    }
+
+    /// Where nothing is lost, the answer takes the round trips that it takes, and nothing waits for a timer.
+    fn check_promptness(&mut self, started: Micros) {
+        let Scenario { outer, tunnel, dns_delay, .. } = &self.scenario;
+        let bound = dns_delay
+            + 14 * (outer.delay + outer.jitter)
+            + 10 * (tunnel.delay + tunnel.jitter)
+            + 80_000;
+        let quick = self.scenario.lossless() && self.scenario.backends[0] == Behaviour::Good;
+        let took = self.client().answered_at.map_or(0, |at| at - started);
+        assert!(!quick || took < bound, "answered after {took} µs, not {bound}");
     }
 
     fn client(&mut self) -> &mut Client {
@@ -418,8 +433,11 @@ impl World {
         if let Some(splice) = self.kernel.flow.clone() {
             let other =
                 admission.as_ref().is_some_and(|admission| admission.cookie != splice.cookie);
-            if !(other && !segment.payload.is_empty()) {
-                self.send_to_server(index(splice.backend.address), to_backend(&splice, segment));
+            if !other || segment.payload.is_empty() {
+                self.send_to_server(
+                    index(splice.backend.address),
+                    splice::to_backend(&splice, segment),
+                );
                 return;
             }
         }
@@ -442,7 +460,7 @@ impl World {
                 self.kernel.watching = false;
                 self.upcall(Event::BackendAcked { tuple: tuple(), ack: segment.ack });
             }
-            self.send_to_client(to_client(&splice, segment));
+            self.send_to_client(splice::to_client(&splice, segment));
         } else if self.kernel.expected.contains(&from) {
             let from = backend(from).address;
             self.upcall(Event::Backend { tuple: tuple(), from, segment });
@@ -497,76 +515,5 @@ impl World {
                 }
             }
         }
-    }
-}
-
-fn to_backend(splice: &Splice, mut segment: Segment) -> Segment {
-    segment.ack = segment.ack.minus(splice.delta());
-    if splice.backend_scale.is_none() {
-        let window = u32::from(segment.window) << splice.client_scale.unwrap_or(0);
-        segment.window = window.min(65535) as u16;
-    }
-    segment
-}
-
-fn to_client(splice: &Splice, mut segment: Segment) -> Segment {
-    segment.seq = segment.seq.plus(splice.delta());
-    if !segment.has(Flags::SYN) {
-        let window = u32::from(segment.window) << splice.backend_scale.unwrap_or(0);
-        segment.window = (window >> splice.promised_scale.unwrap_or(0)).min(65535) as u16;
-    }
-    segment
-}
-
-fn describe(thing: &Thing) -> String {
-    match thing {
-        Thing::KernelFromClient(given) => format!("client > kernel  {}", Brief(given)),
-        Thing::KernelFromBackend(index, given) => {
-            format!("server{index} > kernel {}", Brief(given))
-        }
-        Thing::ToClient(given) => format!("> client         {}", Brief(given)),
-        Thing::ToServer(index, given) => format!("> server{index}        {}", Brief(given)),
-        Thing::Upcall(event) => match &**event {
-            Event::Client { segment, admission, .. } => {
-                let proof = admission.as_ref().map(|admission| admission.client_isn.is_some());
-                format!("upcall client    {} admission {proof:?}", Brief(segment))
-            }
-            Event::Backend { from, segment, .. } => {
-                format!("upcall server{}   {}", index(*from), Brief(segment))
-            }
-            event @ (Event::Unreachable { .. }
-            | Event::Resolved { .. }
-            | Event::BackendAcked { .. }) => format!("upcall {event:?}"),
-        },
-    }
-}
-
-fn describe_action(action: &Action) -> String {
-    match action {
-        Action::ToClient { segment, .. } => format!("ToClient {}", Brief(segment)),
-        Action::ToBackend { backend, segment, .. } => {
-            format!("ToBackend{} {}", index(backend.address), Brief(segment))
-        }
-        action @ (Action::Pend { .. }
-        | Action::Resolve { .. }
-        | Action::Expect { .. }
-        | Action::Unexpect { .. }
-        | Action::Install { .. }
-        | Action::Uninstall { .. }
-        | Action::Finish { .. }) => format!("{action:?}"),
-    }
-}
-
-struct Brief<'a>(&'a Segment);
-
-impl std::fmt::Display for Brief<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(Segment { seq, ack, flags, window, payload, .. }) = self;
-        for (bit, name) in [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, 'A')] {
-            if flags.0 & bit != 0 {
-                write!(f, "{name}")?;
-            }
-        }
-        write!(f, " seq {} ack {} len {} win {window}", seq.0, ack.0, payload.len())
     }
 }
