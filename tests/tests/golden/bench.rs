@@ -1,0 +1,279 @@
+//! The programs on a bench: one packet in, everything that became of it out.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use aya::maps::{Array, Map, MapData, RingBuf};
+use ingress::dataplane::{
+    Counters, Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, Routes, Secrets,
+};
+use ingress::flows::FlowTable;
+use ingress::handshake::Splice;
+use ingress_common::maps::{Bucket, ToBackend, ToClient};
+use ingress_common::upcall::{HEADER_LEN, Upcall};
+use ingress_common::verdict::{Cookie, DropReason, Traffic};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::frame::{ETHERNET, ethernet};
+use crate::pins::Pins;
+use crate::place;
+use crate::test_run::{Ran, Skb, test_run};
+
+/// `TC_ACT_UNSPEC`, `TC_ACT_SHOT` and `TC_ACT_REDIRECT` (`linux/pkt_cls.h`).
+const UNSPEC: i32 = -1;
+const SHOT: i32 = 2;
+const REDIRECT: i32 = 7;
+/// Indices of devices that a test run never reaches. The loopback device, by which everything comes in
+/// unless a test says otherwise, is site 0's tunnel to the tunnel programs.
+const UPLINK: u32 = 9001;
+const TUNNEL: u32 = 9002;
+const OTHER_TUNNEL: u32 = 9003;
+const LOOPBACK: u32 = 1;
+/// Answers that are granted at once (`ingress-ebpf/src/upcall.rs`).
+const BURST: u64 = 200;
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The kernel has it, untouched.
+    Kernel,
+    /// It leaves through a device.
+    Sent,
+    /// The daemon has it.
+    Handed,
+    /// It ended here, uncounted: a bare acknowledgment.
+    Absorbed,
+    /// It ended here for a reason. The daemon may have been asked for an answer.
+    Dropped(DropReason),
+}
+
+/// A packet in the ring buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub kind: Upcall,
+    pub ifindex: u32,
+    /// Length before the capture.
+    pub len: usize,
+    pub packet: Vec<u8>,
+}
+
+/// Everything that a program did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub fate: Fate,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    pub records: Vec<Record>,
+    pub cookies: Vec<Cookie>,
+    pub traffic: Vec<(Traffic, u64, u64)>,
+}
+
+impl Seen {
+    /// The packet that leaves, without the Ethernet header.
+    #[track_caller]
+    pub fn sent(&self) -> &[u8] {
+        assert_eq!(self.fate, Fate::Sent, "{self:?}");
+        &self.frame[ETHERNET..]
+    }
+
+    /// The one packet that went to the daemon.
+    #[track_caller]
+    pub fn handed(&self, kind: Upcall) -> &[u8] {
+        let [record] = self.records.as_slice() else { panic!("not one record: {self:?}") };
+        assert_eq!((record.kind, record.len), (kind, record.packet.len()), "{self:?}");
+        &record.packet
+    }
+}
+
+/// The programs with tables of their own.
+pub struct Bench {
+    uplink: OwnedFd,
+    tunnel: OwnedFd,
+    pub devices: Devices,
+    pub routes: Routes,
+    pub listeners: Listeners,
+    pub marks: Marks,
+    pub secrets: Secrets,
+    pub flows: FlowTable,
+    pub maps: FlowMaps,
+    answers: Array<MapData, Bucket>,
+    counters: Counters,
+    ring: RingBuf<MapData>,
+    before: Counts,
+}
+
+/// What the counters stood at.
+#[derive(Clone, Default)]
+struct Counts {
+    drops: Vec<u64>,
+    cookies: Vec<u64>,
+    traffic: Vec<(u64, u64)>,
+}
+
+/// The bench of this process, as if just set up, for one test at a time.
+pub fn bench() -> MutexGuard<'static, Bench> {
+    static BENCH: OnceLock<Mutex<Bench>> = OnceLock::new();
+    let bench = BENCH.get_or_init(|| Mutex::new(Bench::open()));
+    let mut bench = bench.lock().unwrap_or_else(PoisonError::into_inner);
+    bench.reset();
+    bench
+}
+
+impl Bench {
+    fn open() -> Self {
+        let pins = Pins::new("bench");
+        let (mut dataplane, tables) = Dataplane::open(pins.path(), 64).unwrap();
+        let directory = dataplane.directory().to_owned();
+        let answers = MapData::from_pin(directory.join("ANSWERS")).unwrap();
+        let mut program = |hook: Hook| {
+            let program = dataplane.program(hook.program()).unwrap();
+            program.fd().unwrap().as_fd().try_clone_to_owned().unwrap()
+        };
+        // The pins may go now: descriptors keep maps and programs, and a bench is never dropped.
+        Self {
+            uplink: program(Hook::Uplink { ethernet: true }),
+            tunnel: program(Hook::Tunnel { ethernet: true }),
+            devices: tables.devices,
+            routes: tables.routes,
+            listeners: tables.listeners,
+            marks: tables.marks,
+            secrets: tables.secrets,
+            flows: FlowTable::open(tables.flows),
+            maps: FlowMaps::open(&directory).unwrap(),
+            answers: Array::try_from(Map::Array(answers)).unwrap(),
+            counters: tables.counters,
+            ring: tables.upcalls,
+            before: Counts::default(),
+        }
+    }
+
+    fn reset(&mut self) {
+        for flow in self.maps.flows().collect::<Vec<_>>() {
+            self.flows.remove(flow.tuple);
+        }
+        self.marks.clear().unwrap();
+        self.routes.replace(&place::routes()).unwrap();
+        self.listeners.replace(&place::listeners()).unwrap();
+        self.devices.set_uplink(place::device(UPLINK, place::UPLINK_MTU, true)).unwrap();
+        self.devices.set_site(1, place::device(OTHER_TUNNEL, place::OTHER_MTU, false)).unwrap();
+        self.secrets.set_keys(place::KEYS).unwrap();
+        self.secrets.beat(now()).unwrap();
+        self.grant_answers(BURST);
+        while self.ring.next().is_some() {}
+        self.before = self.count();
+    }
+
+    /// Sets how many answers strangers may still ask for.
+    pub fn grant_answers(&mut self, tokens: u64) {
+        self.answers.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
+    }
+
+    /// Installs the flow of [`place::CLIENT`].
+    pub fn install(&mut self, splice: &Splice) {
+        self.flows.install(place::tuple(), splice, now()).unwrap();
+    }
+
+    /// Its half towards the backend.
+    pub fn to_backend(&self) -> ToBackend {
+        self.maps.to_backend.get(&place::client_key(), 0).unwrap()
+    }
+
+    /// Its half towards the client.
+    pub fn to_client(&self) -> ToClient {
+        self.maps.to_client.get(&place::backend_key(), 0).unwrap()
+    }
+
+    /// A packet from the world, in a frame.
+    #[track_caller]
+    pub fn uplink(&mut self, packet: &[u8]) -> Seen {
+        self.uplink_frame(&ethernet(packet), Skb::default())
+    }
+
+    /// A packet from site 0, in a frame.
+    #[track_caller]
+    pub fn tunnel(&mut self, packet: &[u8]) -> Seen {
+        self.tunnel_frame(&ethernet(packet), Skb::default())
+    }
+
+    /// A frame from the world.
+    #[track_caller]
+    pub fn uplink_frame(&mut self, frame: &[u8], skb: Skb) -> Seen {
+        self.devices.set_site(0, place::device(TUNNEL, place::MTU, false)).unwrap();
+        let ran = test_run(self.uplink.as_fd(), frame, skb);
+        self.look(frame, ran.unwrap_or_else(|error| panic!("uplink: {error}")))
+    }
+
+    /// A frame from site 0.
+    #[track_caller]
+    pub fn tunnel_frame(&mut self, frame: &[u8], skb: Skb) -> Seen {
+        self.devices.set_site(0, place::device(LOOPBACK, place::MTU, true)).unwrap();
+        let ran = test_run(self.tunnel.as_fd(), frame, skb);
+        self.look(frame, ran.unwrap_or_else(|error| panic!("tunnel: {error}")))
+    }
+
+    /// Reads everything that a run has left. Counters, ring and action must agree.
+    #[track_caller]
+    fn look(&mut self, before: &[u8], ran: Ran) -> Seen {
+        let records: Vec<Record> =
+            std::iter::from_fn(|| self.ring.next().map(|record| read_record(&record))).collect();
+        let counts = self.count();
+        let rose = |now: &[u64], before: &[u64]| -> Vec<usize> {
+            let pairs = now.iter().zip(before).enumerate();
+            pairs.flat_map(|(nth, (now, before))| vec![nth; (now - before) as usize]).collect()
+        };
+        let drops = rose(&counts.drops, &self.before.drops);
+        let cookies = rose(&counts.cookies, &self.before.cookies);
+        let cookies: Vec<Cookie> = cookies.into_iter().map(|nth| Cookie::ALL[nth]).collect();
+        let traffic: Vec<(Traffic, u64, u64)> = Traffic::ALL
+            .iter()
+            .zip(counts.traffic.iter().zip(&self.before.traffic))
+            .map(|(path, (now, before))| (*path, now.0 - before.0, now.1 - before.1))
+            .filter(|(_, packets, _)| *packets > 0)
+            .collect();
+        self.before = counts;
+        let fate = match (ran.action, drops.as_slice()) {
+            (UNSPEC, []) => {
+                assert_eq!(before, ran.frame, "what the kernel gets is untouched");
+                assert!(records.is_empty() && cookies.is_empty() && traffic.is_empty());
+                Fate::Kernel
+            }
+            (REDIRECT, []) => Fate::Sent,
+            (SHOT, []) if !records.is_empty() => Fate::Handed,
+            (SHOT, []) if cookies == [Cookie::Acknowledged] => Fate::Absorbed,
+            (SHOT, [reason]) => Fate::Dropped(DropReason::ALL[*reason]),
+            (action, drops) => panic!("action {action}, drops {drops:?}, {records:?}, {cookies:?}"),
+        };
+        let sent = fate == Fate::Sent;
+        assert_eq!(sent, !traffic.is_empty() || cookies == [Cookie::Sent], "{fate:?}, {traffic:?}");
+        Seen { fate, frame: ran.frame, records, cookies, traffic }
+    }
+
+    fn count(&self) -> Counts {
+        let volume = |path: &Traffic| {
+            let volume = self.counters.traffic(*path);
+            (volume.packets, volume.bytes)
+        };
+        Counts {
+            drops: DropReason::ALL.iter().map(|reason| self.counters.drops(*reason)).collect(),
+            cookies: Cookie::ALL.iter().map(|result| self.counters.cookies(*result)).collect(),
+            traffic: Traffic::ALL.iter().map(volume).collect(),
+        }
+    }
+}
+
+/// Nanoseconds since boot, the programs' clock.
+pub fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+}
+
+fn read_record(record: &[u8]) -> Record {
+    let word = |nth: usize| u32::from_ne_bytes(record[4 * nth..4 * nth + 4].try_into().unwrap());
+    let captured = word(3) as usize;
+    Record {
+        kind: Upcall::from_number(word(0)).unwrap(),
+        ifindex: word(1),
+        len: word(2) as usize,
+        packet: record[HEADER_LEN..HEADER_LEN + captured].to_vec(),
+    }
+}

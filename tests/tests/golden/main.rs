@@ -1,0 +1,13 @@
+//! Golden packets: what each program makes of one packet, octet by octet, through `BPF_PROG_TEST_RUN`.
+//!
+//! `bench` runs a program and says what became of the packet; `frame` builds and reads packets and never
+//! asks the code under test how; `place` is the network that the tables describe. The kernel's test run
+//! always has an Ethernet header: the programs for devices without one run in `wire`, on real ones.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
+
+mod bench;
+mod frame;
+mod pins;
+mod place;
+mod synack;
+mod test_run;

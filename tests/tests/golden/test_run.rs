@@ -1,0 +1,113 @@
+//! `BPF_PROG_TEST_RUN` itself. aya has it too, but without the flag for whole-packet checksums.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// `bpf_cmd` of a test run.
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
+/// Gives the packet `CHECKSUM_COMPLETE`, and fails with `EBADMSG` if the sum is wrong afterwards.
+const BPF_F_TEST_SKB_CHECKSUM_COMPLETE: u32 = 1 << 2;
+/// Room for what comes out.
+const LARGEST: usize = 16 << 10;
+/// Size of `struct __sk_buff`, and where those of its fields stand that a test may set.
+const CONTEXT: usize = 192;
+const IFINDEX: usize = 40;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+
+/// What an skb is besides its octets.
+#[derive(Clone, Copy, Debug)]
+pub struct Skb {
+    /// Payload octets of each segment of a GRO batch.
+    pub gso_size: u32,
+    /// Segments of a GRO batch.
+    pub gso_segs: u32,
+    /// The interface it came by; 1 is the loopback device.
+    pub ifindex: u32,
+    /// The device has summed up the whole packet (`CHECKSUM_COMPLETE`).
+    pub summed: bool,
+    /// How often the program runs on it.
+    pub repeat: u32,
+}
+
+impl Default for Skb {
+    fn default() -> Self {
+        Self { gso_size: 0, gso_segs: 0, ifindex: 1, summed: false, repeat: 1 }
+    }
+}
+
+/// What came back.
+pub struct Ran {
+    /// The program's return value.
+    pub action: i32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// Time for one run.
+    pub each: Duration,
+}
+
+/// `union bpf_attr`, as far as this command has it.
+#[repr(C)]
+#[derive(Default)]
+struct Attributes {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    reserved: u32,
+}
+
+/// Runs a tc program on a frame.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], skb: Skb) -> io::Result<Ran> {
+    let mut context = [0u8; CONTEXT];
+    let mut set = |at: usize, value: u32| {
+        context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    };
+    set(IFINDEX, skb.ifindex);
+    set(GSO_SEGS, skb.gso_segs);
+    set(GSO_SIZE, skb.gso_size);
+    let mut out = vec![0u8; LARGEST];
+    let mut attributes = Attributes {
+        prog_fd: u32::try_from(program.as_raw_fd()).unwrap(),
+        data_size_in: u32::try_from(frame.len()).unwrap(),
+        data_size_out: u32::try_from(out.len()).unwrap(),
+        data_in: frame.as_ptr().addr() as u64,
+        data_out: out.as_mut_ptr().addr() as u64,
+        repeat: skb.repeat,
+        ctx_size_in: CONTEXT as u32,
+        ctx_in: context.as_ptr().addr() as u64,
+        flags: if skb.summed { BPF_F_TEST_SKB_CHECKSUM_COMPLETE } else { 0 },
+        ..Attributes::default()
+    };
+    // SAFETY: every pointer in the attributes leads to as many octets as the size beside it says, all of
+    // which outlive the call.
+    let failed = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_TEST_RUN,
+            &raw mut attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    out.truncate(attributes.data_size_out as usize);
+    Ok(Ran {
+        action: attributes.retval.cast_signed(),
+        frame: out,
+        each: Duration::from_nanos(attributes.duration.into()),
+    })
+}
