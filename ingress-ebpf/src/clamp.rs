@@ -37,10 +37,16 @@ pub fn flags(tcp: &TcpHdr) -> Flags {
     Flags(unsafe { *core::ptr::from_ref(tcp).cast::<u8>().add(13) })
 }
 
+/// The octet of the data offset and of the bits beside it, one of which Accurate ECN sets.
+#[inline(always)]
+pub fn offset_octet(tcp: &TcpHdr) -> u8 {
+    // SAFETY: as in `flags`; it is the thirteenth octet.
+    unsafe { *core::ptr::from_ref(tcp).cast::<u8>().add(12) }
+}
+
 /// Octets of options; a data offset below five makes none.
 #[inline(always)]
 pub fn options_len(tcp: &TcpHdr) -> usize {
-    // SAFETY: as in `flags`; the data offset is the upper half of the thirteenth octet.
-    let words = unsafe { *core::ptr::from_ref(tcp).cast::<u8>().add(12) } >> 4;
+    let words = offset_octet(tcp) >> 4;
     if words < 5 { 0 } else { (words as usize - 5) * 4 }
 }

@@ -14,6 +14,7 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
+    clamp,
     packet::{ETHERNET, Packet, done, room},
     to_backend::Segment,
 };
@@ -102,7 +103,7 @@ impl Wire {
             ports: [tcp.source, tcp.dest],
             seq: tcp.seq,
             ack: tcp.ack_seq,
-            offset: ((tcp::HEADER_LEN + segment.options) as u8) << 2,
+            offset: clamp::offset_octet(tcp),
             flags: segment.flags.0,
             window: tcp.window,
             checksum: [0; 2],
@@ -124,7 +125,6 @@ impl Wire {
                 0,
             )
         };
-        // The reserved bits beside the data offset are not ours to know: they were zero, or the SYN was odd.
         Sum(options as u32)
             .plus(Sum(0).sub4(old.seq).add4(self.seq).sub4(old.ack).add4(self.ack))
             .plus(
