@@ -7,7 +7,12 @@
 
 mod bench;
 mod frame;
+mod ipv6;
+mod mss;
 mod pins;
 mod place;
+mod spoofing;
 mod synack;
 mod test_run;
+mod to_backend;
+mod to_client;

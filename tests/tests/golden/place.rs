@@ -60,6 +60,7 @@ pub fn routes() -> HashMap<ipnet::Ipv6Net, Route> {
         ("2001:db8:1:0:1::/80", site(0)),
         ("2001:db8:2::/48", site(1)),
         ("64:ff9b:1::/96", Route::to(Destination::Nat46)),
+        ("::/80", Route::to(Destination::Kernel)),
         ("fe80::/10", Route::to(Destination::Kernel)),
         ("ff00::/8", Route::to(Destination::Kernel)),
         ("fd00:6::/64", Route::to(Destination::Kernel)),
