@@ -1,6 +1,6 @@
 //! The programs on a bench: one packet in, everything that became of it out.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aya::maps::{Array, Map, MapData, RingBuf};
@@ -181,6 +181,11 @@ impl Bench {
     /// Its half towards the client.
     pub fn to_client(&self) -> ToClient {
         self.maps.to_client.get(&place::backend_key(), 0).unwrap()
+    }
+
+    /// The program itself, for frames that the kernel may not even take.
+    pub fn uplink_program(&self) -> BorrowedFd<'_> {
+        self.uplink.as_fd()
     }
 
     /// A packet from the world, in a frame.

@@ -5,13 +5,16 @@
 //! always has an Ethernet header: the programs for devices without one run in `wire`, on real ones.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
+mod admission;
 mod bench;
 mod frame;
 mod ipv6;
+mod listed;
 mod mss;
 mod pins;
 mod place;
 mod spoofing;
+mod strangers;
 mod synack;
 mod test_run;
 mod to_backend;
