@@ -67,9 +67,14 @@ pub fn refuse_listed(key: &ClientKey, reason: DropReason) -> Verdict {
     }
 }
 
-/// TCP behind IPv4 options. Nobody sends them over the Internet; RFC 7915 would have them ignored.
+/// [`refuse_listed`] for a packet of which only the ports are to be read: TCP behind IPv4 options (RFC 7915
+/// would have them ignored, but nobody sends them over the Internet), or a piece of a header.
 #[inline(always)]
-pub fn with_ip_options<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
+pub fn refuse_by_ports<const L2: usize>(
+    packet: &Packet<L2>,
+    ip: &Ipv4Hdr,
+    reason: DropReason,
+) -> Verdict {
     let header_len = (ip.vihl & 0xf) as usize * 4;
     let mut ports = [0u8; 4];
     // SAFETY: four octets are read into four.
@@ -86,7 +91,7 @@ pub fn with_ip_options<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Ve
     }
     let [a, b, c, d] = ports;
     let key = ClientKey::new(ip.src_addr, [a, b], ip.dst_addr, [c, d]);
-    refuse_listed(&key, DropReason::Ipv4Options)
+    refuse_listed(&key, reason)
 }
 
 #[inline(always)]
@@ -96,6 +101,7 @@ fn admit<const L2: usize>(
     listener: &Listener,
     flow: Option<&mut ToBackend>,
 ) -> Result<Verdict, Verdict> {
+    segment.trim(packet)?;
     let flags = segment.flags;
     if flags.contains(Flags::SYN) {
         return answer_syn(packet, segment, listener, flow);

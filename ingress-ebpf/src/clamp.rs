@@ -44,6 +44,12 @@ pub fn offset_octet(tcp: &TcpHdr) -> u8 {
     unsafe { *core::ptr::from_ref(tcp).cast::<u8>().add(12) }
 }
 
+/// Whether the header claims to be shorter than one can be.
+#[inline(always)]
+pub fn is_short(tcp: &TcpHdr) -> bool {
+    offset_octet(tcp) < 5 << 4
+}
+
 /// Octets of options; a data offset below five makes none.
 #[inline(always)]
 pub fn options_len(tcp: &TcpHdr) -> usize {

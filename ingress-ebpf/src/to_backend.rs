@@ -40,13 +40,18 @@ pub struct Segment {
     pub payload: u32,
 }
 
+impl Segment {
+    /// Cuts off what the link layer appended, once it is certain that the packet is ours.
+    #[inline(always)]
+    pub fn trim<const L2: usize>(&self, packet: &Packet<L2>) -> Result<(), Verdict> {
+        if self.len < packet.len() { packet.resize(self.len) } else { Ok(()) }
+    }
+}
+
 /// From the uplink.
 #[inline(always)]
 pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
     let segment = parse(packet)?;
-    if segment.len < packet.len() {
-        packet.resize(segment.len)?;
-    }
     match flows::from_client(&segment.key) {
         None => admit::stranger(packet, &segment),
         Some(flow) if opens_anew(&segment, flow) => admit::again(packet, &segment, flow),
@@ -74,6 +79,7 @@ fn established<const L2: usize>(
     segment: &Segment,
     flow: &mut ToBackend,
 ) -> Result<Verdict, Verdict> {
+    segment.trim(packet)?;
     let Segment { ip, tcp, flags, len, options, .. } = segment;
     let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;
     if ip.ttl <= 1 {
@@ -140,18 +146,23 @@ fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Segment, Verdict> {
     if ip.vihl >> 4 != 4 || ip.proto != TCP || fragment & 0x1f != 0 || rest != 0 {
         return Err(Verdict::Kernel);
     }
-    if ip.vihl != 0x45 {
-        return Err(admit::with_ip_options(packet, &ip));
-    }
-    let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Kernel)?;
+    // The smallest first fragment holds less than a TCP header, but the ports.
+    let flaw = if ip.vihl != 0x45 {
+        DropReason::Ipv4Options
+    } else if fragment & 0x20 != 0 {
+        DropReason::Ipv4Fragment
+    } else {
+        DropReason::Malformed
+    };
+    let tcp = match packet.read::<TcpHdr>(TCP_OFFSET) {
+        Some(tcp) if ip.vihl == 0x45 && fragment & 0x20 == 0 => tcp,
+        Some(_) | None => return Err(admit::refuse_by_ports(packet, &ip, flaw)),
+    };
     let key = ClientKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
-    if fragment & 0x20 != 0 {
-        return Err(admit::refuse_listed(&key, DropReason::Ipv4Fragment));
-    }
     let len = u16::from_be_bytes(ip.tot_len) as u32;
     let options = clamp::options_len(&tcp);
     let headers = (TCP_OFFSET + tcp::HEADER_LEN + options) as u32;
-    if len < headers || len > packet.len() {
+    if clamp::is_short(&tcp) || len < headers || len > packet.len() {
         return Err(admit::refuse_listed(&key, DropReason::Malformed));
     }
     let flags = clamp::flags(&tcp);

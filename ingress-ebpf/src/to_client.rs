@@ -50,7 +50,7 @@ pub fn from_backend<const L2: usize>(
     let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
     let len = TCP_OFFSET as u32 + u16::from_be_bytes(ip.payload_len) as u32;
     let headers = (TCP_OFFSET + tcp::HEADER_LEN + clamp::options_len(&tcp)) as u32;
-    if len < headers || len > packet.len() {
+    if clamp::is_short(&tcp) || len < headers || len > packet.len() {
         return Err(Verdict::Drop(DropReason::Malformed));
     }
     if len < packet.len() {
