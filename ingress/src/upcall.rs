@@ -23,7 +23,9 @@ pub enum FromKernel {
     Acknowledged(Addressed<SocketAddrV6>),
     /// An ICMPv6 error to the NAT46 prefix, from its IPv6 header on.
     Icmp6Error(Vec<u8>),
-    /// A client's packet that the tunnel does not take, from its IPv4 header on.
+    /// An ICMP error about a packet of a listed port, from its IPv4 header on.
+    Icmp4Error(Vec<u8>),
+    /// A packet of a flow that the next device does not take, from its IP header on.
     TooBig(Vec<u8>),
     /// A packet of a flow that came with its last hop, from its IP header on.
     HopLimit(Vec<u8>),
@@ -81,7 +83,7 @@ fn decode(record: &[u8]) -> Option<FromKernel> {
         Upcall::Icmp6Error => FromKernel::Icmp6Error(packet.to_vec()),
         Upcall::TooBig => FromKernel::TooBig(packet.to_vec()),
         Upcall::HopLimit => FromKernel::HopLimit(packet.to_vec()),
-        Upcall::Icmp4Error => return None,
+        Upcall::Icmp4Error => FromKernel::Icmp4Error(packet.to_vec()),
     })
 }
 
