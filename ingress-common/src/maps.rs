@@ -300,12 +300,16 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    // SAFETY: every one of these is `repr(C)`, made of integers and octet arrays, has no padding (the sizes
-    // are asserted above) and is valid for any bit pattern.
+    use super::{
+        BackendKey, Bucket, ClientKey, CookieKeys, Device, Host, Listener, ListenerKey, Route,
+        ToBackend, ToClient, Volume,
+    };
+
     macro_rules! pod {
         ($($type:ty),+) => { $(
-            // SAFETY: as said above the macro.
-            unsafe impl aya::Pod for super::$type {}
+            // SAFETY: `repr(C)`, made of integers and octet arrays, without padding (the sizes are
+            // asserted above), and valid for any bit pattern.
+            unsafe impl aya::Pod for $type {}
         )+ };
     }
     pod!(ClientKey, BackendKey, ToBackend, ToClient, Route, Device, ListenerKey, Listener);

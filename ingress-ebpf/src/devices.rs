@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 use ingress_common::{
-    maps::{Device, MAX_SITES},
+    maps::{Device, Host, MAX_SITES},
     verdict::Egress,
 };
 
@@ -10,6 +10,9 @@ use ingress_common::{
 static UPLINK: Array<Device> = Array::pinned(1, 0);
 #[map]
 static SITES: Array<Device> = Array::pinned(MAX_SITES, 0);
+/// The sites' names, so that an index means the same to the next daemon; no program reads them.
+#[map]
+static SITE_NAMES: Array<Host> = Array::pinned(MAX_SITES, 0);
 
 /// The uplink, while it is there.
 #[inline(always)]

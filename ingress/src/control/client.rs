@@ -41,9 +41,13 @@ pub enum CallError {
 
 /// Asks the daemon that listens on a socket.
 pub fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
-    let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => CallError::NotPermitted { path: path.to_owned() },
-        _ => CallError::NotReachable { path: path.to_owned(), source },
+    let stream = UnixStream::connect(path).map_err(|source| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            CallError::NotPermitted { path }
+        } else {
+            CallError::NotReachable { path, source }
+        }
     })?;
     exchange(stream, request)
         .map_err(|error| CallError::NoAnswer { path: path.to_owned(), reason: error.to_string() })

@@ -1,1 +1,130 @@
 //! Loads, attaches and pins the programs; typed access to their maps.
+//!
+//! Everything lives in a directory of the bpffs, below the number of the map layout:
+//! `<bpffs>/v<ABI>/<MAP>` and `<bpffs>/v<ABI>/links/<interface>`. Whoever opens it again finds the flows.
+
+mod attach;
+mod pins;
+mod tables;
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context, Result};
+use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
+
+pub use attach::{Attached, Hook};
+pub use pins::Pins;
+pub use tables::{host, host_name, 
+    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables,
+};
+
+/// The object that ingress/build.rs made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ingress-ebpf.o"));
+
+/// The loaded programs.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    pins: Pins,
+    attached: HashMap<String, Attached>,
+}
+
+impl Dataplane {
+    /// Loads the programs, over the pinned maps where there are any.
+    ///
+    /// # Errors
+    /// Where bpffs is missing, where maps of another layout are pinned, or where the kernel refuses.
+    pub fn open(bpffs: &Path, max_flows: u32) -> Result<(Self, Tables)> {
+        let pins = Pins::open(bpffs)?;
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(pins.maps())
+            .map_max_entries("FLOWS", max_flows)
+            .map_max_entries("RETURNS", max_flows)
+            .load(OBJECT)
+            .context("the kernel did not take the maps; `ingressctl doctor` checks what they need")?;
+        for name in Hook::PROGRAMS {
+            program(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel's verifier refused the program {name}"))?;
+        }
+        let tables = Tables::take(&mut ebpf)?;
+        Ok((Self { ebpf, pins, attached: HashMap::new() }, tables))
+    }
+
+    /// Attaches a program to an interface, or replaces the one that an earlier daemon left there, without
+    /// a moment in between.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; the interface may have vanished.
+    pub fn attach(&mut self, interface: &str, index: u32, hook: Hook) -> Result<Attached> {
+        if let Some(attached) = self.attached.get(interface)
+            && attached.index == index
+            && attached.hook == hook
+        {
+            return Ok(*attached);
+        }
+        let program = program(&mut self.ebpf, hook.program())?;
+        let attached = attach::attach(program, &self.pins, interface, index, hook)
+            .with_context(|| format!("attach {} to {interface}", hook.program()))?;
+        self.attached.insert(interface.to_owned(), attached);
+        Ok(attached)
+    }
+
+    /// Forgets an interface that is gone; its links went with it.
+    pub fn forget(&mut self, interface: &str) {
+        if self.attached.remove(interface).is_some() {
+            self.pins.remove_link(interface);
+        }
+    }
+
+    /// Takes the program off an interface that the configuration no longer names.
+    pub fn detach(&mut self, interface: &str) {
+        self.attached.remove(interface);
+        attach::detach(&self.pins, interface);
+    }
+
+    /// Where the maps are pinned.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.pins.maps()
+    }
+
+    /// Interfaces that carry a program of ours, from this daemon or an earlier one.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        self.pins.links()
+    }
+
+    /// A loaded program by name, for tests and measurements.
+    ///
+    /// # Errors
+    /// Where there is none of that name.
+    pub fn program(&mut self, name: &str) -> Result<&mut SchedClassifier> {
+        program(&mut self.ebpf, name)
+    }
+}
+
+/// Detaches every program and removes every pin below `bpffs`, of any layout.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn detach_all(bpffs: &Path) -> Result<usize> {
+    let mut links = 0;
+    for pins in Pins::all(bpffs)? {
+        for interface in pins.links() {
+            attach::detach(&pins, &interface);
+            links += 1;
+        }
+        pins.remove()?;
+    }
+    Ok(links)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program =
+        ebpf.program_mut(name).with_context(|| format!("no program {name} in the object"))?;
+    Ok(program.try_into()?)
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("no map {name} in the object"))
+}

@@ -139,17 +139,13 @@ pub(super) async fn query(servers: Servers, name: &str) -> (Answer, Duration) {
 }
 
 fn refusal(error: &NetError) -> (Answer, Duration) {
-    if let NetError::Dns(DnsError::NoRecordsFound(none)) = error
-        && [ResponseCode::NXDomain, ResponseCode::NoError].contains(&none.response_code)
-    {
+    let NetError::Dns(DnsError::NoRecordsFound(none)) = error else {
+        return (Err(LookupError::Failed(error.to_string())), SHORTEST);
+    };
+    if [ResponseCode::NXDomain, ResponseCode::NoError].contains(&none.response_code) {
         let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
         return (Err(LookupError::NotFound), ttl.clamp(SHORTEST, LONGEST_NEGATIVE));
     }
-    let reason = match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => {
-            format!("the DNS server says: {}", none.response_code)
-        }
-        error => error.to_string(),
-    };
+    let reason = format!("the DNS server says: {}", none.response_code);
     (Err(LookupError::Failed(reason)), SHORTEST)
 }

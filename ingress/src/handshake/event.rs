@@ -105,6 +105,10 @@ pub enum Event {
         result: Result<Vec<Backend>, ResolveError>,
     },
     /// The backend's acknowledgment covers the watched number of a [`Splice`].
+    ///
+    /// Whoever watches has to see that the number lies less than [`Splice::WATCH_RANGE`] behind the watched one, for an older
+    /// connection on the backend's tuple may still speak; and to go on watching until this event is surely on its way,
+    /// for without it a good connection is given up.
     BackendAcked {
         /// Whose flow.
         tuple: ClientTuple,
@@ -225,6 +229,9 @@ pub struct Splice {
 }
 
 impl Splice {
+    /// How far beyond the watched number an acknowledgment is believed. No client has sent that much by then.
+    pub const WATCH_RANGE: u32 = 1 << 24;
+
     /// What to add to the backend's sequence numbers for the client.
     #[must_use]
     pub fn delta(&self) -> u32 {

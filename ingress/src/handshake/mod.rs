@@ -102,8 +102,8 @@ impl Handshakes {
             Event::Client { segment, admission, .. } => {
                 self.on_client(now, tuple, segment, admission, out);
             }
-            Event::Backend { segment, .. } if !self.connections.contains_key(&tuple) => {
-                self.recent.on_backend(tuple, segment, out);
+            Event::Backend { from, segment, .. } if !self.connections.contains_key(&tuple) => {
+                self.recent.on_backend(tuple, from, segment, out);
             }
             Event::Backend { from, segment, .. } => {
                 self.with(now, tuple, out, |connection, turn| {
@@ -175,14 +175,19 @@ impl Handshakes {
         out: &mut Vec<Action>,
     ) {
         let cookie = admission.as_ref().map(|admission| admission.cookie);
-        if let Some(connection) = self.connections.get(&tuple) {
-            if cookie.is_none_or(|cookie| cookie == connection.client.cookie) {
-                self.with(now, tuple, out, |connection, turn| {
-                    connection.on_client(admission.as_ref(), segment, turn)
-                });
-                return;
-            }
-        } else if self.recent.on_client(tuple, cookie, &segment, out) {
+        let current = self.connections.get(&tuple).map(|connection| connection.client.cookie);
+        if current.is_some() && cookie.is_none_or(|cookie| Some(cookie) == current) {
+            self.with(now, tuple, out, |connection, turn| {
+                connection.on_client(admission.as_ref(), segment, turn)
+            });
+            return;
+        }
+        let late = match (current, cookie) {
+            (Some(_), Some(cookie)) => self.recent.knows(&tuple, cookie),
+            (Some(_), None) => false,
+            (None, _) => self.recent.on_client(tuple, cookie, &segment, out),
+        };
+        if late {
             return;
         }
         if let Some(admission) = admission
@@ -202,12 +207,13 @@ impl Handshakes {
         admission: &Admission,
         out: &mut Vec<Action>,
     ) {
-        self.recent.forget(&tuple);
         if let Some(old) = self.connections.remove(&tuple) {
             self.timeouts.remove(&(old.timeout(), tuple));
-            let host = old.host.clone();
-            let end = old.replace(&mut Turn { now, limits: &self.limits, out });
-            out.push(Action::Finish { tuple, outcome: end.outcome, host, elapsed: end.elapsed });
+            let (host, cookie) = (old.host.clone(), old.client.cookie);
+            let End { outcome, elapsed, epitaph } =
+                old.replace(&mut Turn { now, limits: &self.limits, out });
+            self.recent.remember(tuple, cookie, epitaph, self.limits.connections, now);
+            out.push(Action::Finish { tuple, outcome, host, elapsed });
         }
         if self.connections.len() >= self.limits.connections {
             let reset = Segment::reset(segment.ack, Some(segment.end()));

@@ -3,7 +3,9 @@
 //! A cookie stays valid for a minute or more: without this memory, a client's late retransmission would begin the
 //! finished handshake anew, and tear the flow down that it led to.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddrV6;
 use std::time::{Duration, Instant};
 
 use ingress_common::tcp::{Flags, Seq};
@@ -25,8 +27,15 @@ pub(super) enum Epitaph {
 
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    by_tuple: HashMap<ClientTuple, (Seq, Instant, Epitaph)>,
+    /// More than one, oldest first, where connections follow each other quickly on one tuple.
+    by_tuple: HashMap<ClientTuple, Vec<Grave>>,
     by_age: VecDeque<(Instant, ClientTuple)>,
+}
+
+#[derive(Debug)]
+struct Grave {
+    cookie: Seq,
+    epitaph: Epitaph,
 }
 
 impl Recent {
@@ -38,15 +47,11 @@ impl Recent {
         capacity: usize,
         now: Instant,
     ) {
-        self.by_tuple.insert(tuple, (cookie, now, epitaph));
+        self.by_tuple.entry(tuple).or_default().push(Grave { cookie, epitaph });
         self.by_age.push_back((now, tuple));
         while self.by_age.len() > capacity {
             self.forget_oldest();
         }
-    }
-
-    pub(super) fn forget(&mut self, tuple: &ClientTuple) {
-        self.by_tuple.remove(tuple);
     }
 
     pub(super) fn forget_old(&mut self, now: Instant) {
@@ -56,10 +61,12 @@ impl Recent {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((since, tuple)) = self.by_age.pop_front() else { return };
-        // The tuple may have been remembered again since.
-        if self.by_tuple.get(&tuple).is_some_and(|(_, at, _)| *at == since) {
-            self.by_tuple.remove(&tuple);
+        let Some((_, tuple)) = self.by_age.pop_front() else { return };
+        if let Entry::Occupied(mut graves) = self.by_tuple.entry(tuple) {
+            graves.get_mut().remove(0);
+            if graves.get().is_empty() {
+                graves.remove();
+            }
         }
     }
 
@@ -67,7 +74,15 @@ impl Recent {
         self.by_age.front().map(|&(since, _)| since + MEMORY)
     }
 
-    /// Answers a client's segment; `false` where it belongs to no connection remembered.
+    /// Whether the cookie belongs to a connection that has ended.
+    pub(super) fn knows(&self, tuple: &ClientTuple, cookie: Seq) -> bool {
+        self.by_tuple
+            .get(tuple)
+            .is_some_and(|graves| graves.iter().any(|grave| grave.cookie == cookie))
+    }
+
+    /// Answers a segment of a client that has no handshake in progress; `false` where it belongs to no connection
+    /// remembered.
     pub(super) fn on_client(
         &self,
         tuple: ClientTuple,
@@ -75,11 +90,13 @@ impl Recent {
         segment: &Segment,
         out: &mut Vec<Action>,
     ) -> bool {
-        let Some((known, _, epitaph)) = self.by_tuple.get(&tuple) else { return false };
-        if cookie.is_some_and(|cookie| cookie != *known) {
+        let Some(last) = self.by_tuple.get(&tuple).and_then(|graves| graves.last()) else {
             return false;
+        };
+        if cookie.is_some_and(|cookie| cookie != last.cookie) {
+            return cookie.is_some_and(|cookie| self.knows(&tuple, cookie));
         }
-        match epitaph {
+        match &last.epitaph {
             Epitaph::Spliced(splice) => splice.pass_to_backend(tuple, segment.clone(), out),
             Epitaph::Reset if segment.has(Flags::ACK) && !segment.has(Flags::RST) => {
                 let segment = Segment::reset(segment.ack, Some(segment.end()));
@@ -91,8 +108,17 @@ impl Recent {
     }
 
     /// Passes on a backend's segment.
-    pub(super) fn on_backend(&self, tuple: ClientTuple, segment: Segment, out: &mut Vec<Action>) {
-        if let Some((_, _, Epitaph::Spliced(splice))) = self.by_tuple.get(&tuple) {
+    pub(super) fn on_backend(
+        &self,
+        tuple: ClientTuple,
+        from: SocketAddrV6,
+        segment: Segment,
+        out: &mut Vec<Action>,
+    ) {
+        let last = self.by_tuple.get(&tuple).and_then(|graves| graves.last());
+        if let Some(Grave { epitaph: Epitaph::Spliced(splice), .. }) = last
+            && splice.backend.address == from
+        {
             splice.pass_to_client(tuple, segment, out);
         }
     }

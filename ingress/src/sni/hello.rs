@@ -43,11 +43,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Hello, HelloError> {
         let (kind, content, rest) = split_extension(extensions).ok_or(HelloError::Malformed)?;
         extensions = rest;
         match kind {
-            EXTENSION_SERVER_NAME => {
-                if server_name.replace(parse_server_name(content)?).is_some() {
-                    return Err(HelloError::Malformed);
-                }
-            }
+            EXTENSION_SERVER_NAME if server_name.is_some() => return Err(HelloError::Malformed),
+            EXTENSION_SERVER_NAME => server_name = Some(parse_server_name(content)?),
             EXTENSION_ENCRYPTED_CLIENT_HELLO => encrypted = true,
             _ => {}
         }

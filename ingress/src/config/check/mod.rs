@@ -1,9 +1,11 @@
 //! From the file's shape to a [`Config`], with every problem found on the way.
 
+mod listen;
+mod site;
+
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroU16,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -12,13 +14,9 @@ use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, Listen, Metrics, Nat46Prefix,
-    Problem, Site, Uplink, host_name,
-    prefix::site_prefix,
-    raw::{
-        OneOrMany, RawConfig, RawControl, RawDaemon, RawDns, RawListen, RawMetrics, RawNat46,
-        RawSite, RawUplink,
-    },
+    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, Metrics, Nat46Prefix, Problem,
+    Site, Uplink, host_name,
+    raw::{OneOrMany, RawConfig, RawControl, RawDaemon, RawDns, RawMetrics, RawNat46, RawUplink},
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,12 +60,6 @@ struct Check<'a> {
     problems: Vec<Problem>,
 }
 
-/// A site whose prefixes still know where they stand.
-struct PlacedSite {
-    site: Site,
-    prefixes: Vec<Spanned<Ipv6Net>>,
-}
-
 impl Check<'_> {
     fn uplink(&mut self, raw: Option<RawUplink>) -> Option<Uplink> {
         let Some(raw) = raw else {
@@ -94,193 +86,6 @@ impl Check<'_> {
         Nat46Prefix::parse(raw.prefix.get_ref())
             .map_err(|error| self.at(&raw.prefix, error.what, error.remedy))
             .ok()
-    }
-
-    fn sites(&mut self, raw: Vec<RawSite>, uplink: Option<&Uplink>) -> Vec<PlacedSite> {
-        if raw.is_empty() {
-            let remedy = "add [[site]] with name, interface and prefixes";
-            self.missing("there is no [[site]]", remedy);
-        }
-        let mut sites = Vec::new();
-        for raw in raw {
-            let site = self.site(raw, uplink, &sites);
-            sites.extend(site);
-        }
-        sites
-    }
-
-    fn site(
-        &mut self,
-        raw: RawSite,
-        uplink: Option<&Uplink>,
-        earlier: &[PlacedSite],
-    ) -> Option<PlacedSite> {
-        let name = raw.name.get_ref().as_str();
-        if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            self.at(
-                &raw.name,
-                format!("the site name {name:?} is empty or has spaces"),
-                "it is a label of metrics: take one word",
-            );
-        }
-        if earlier.iter().any(|other| other.site.name == name) {
-            let what = format!("there are two sites named {name:?}");
-            self.at(&raw.name, what, "give each site a name of its own");
-        }
-        let interface = self.interface(&raw.interface);
-        if let Some(interface) = &interface {
-            if uplink.is_some_and(|uplink| uplink.interface == *interface) {
-                let what = format!("site {name:?} is behind {interface}, which is the uplink");
-                self.at(&raw.interface, what, "name the tunnel to the site, as in \"wg0\"");
-            }
-            if let Some(other) = earlier.iter().find(|other| other.site.interface == *interface) {
-                let what = format!("{interface} is already the tunnel of {:?}", other.site.name);
-                self.at(&raw.interface, what, "list all prefixes of one tunnel in one [[site]]");
-            }
-        }
-        if raw.prefixes.get_ref().is_empty() {
-            let what = format!("site {name:?} has no prefix");
-            self.at(&raw.prefixes, what, "list what lies behind its tunnel");
-        }
-        let mut prefixes: Vec<Spanned<Ipv6Net>> = Vec::new();
-        for text in raw.prefixes.get_ref() {
-            let Some(prefix) = self.site_prefix(text) else { continue };
-            let others = earlier
-                .iter()
-                .flat_map(|other| other.prefixes.iter().map(|p| (other.site.name.as_str(), p)))
-                .chain(prefixes.iter().map(|p| (name, p)));
-            let overlap = others
-                .filter(|(_, other)| overlap(other.get_ref(), prefix.get_ref()))
-                .map(|(site, other)| (site.to_owned(), other.clone()))
-                .next();
-            if let Some((site, other)) = overlap {
-                let line = self.line(&other);
-                let (prefix, other) = (prefix.get_ref(), other.get_ref());
-                self.at(
-                    text,
-                    format!("{prefix} overlaps {other} of site {site:?} in line {line}"),
-                    "an address belongs to one site: make the prefixes disjoint",
-                );
-            }
-            prefixes.push(prefix);
-        }
-        let site = Site {
-            name: name.to_owned(),
-            interface: interface?,
-            prefixes: prefixes.iter().map(|prefix| *prefix.get_ref()).collect(),
-        };
-        Some(PlacedSite { site, prefixes })
-    }
-
-    fn site_prefix(&mut self, text: &Spanned<String>) -> Option<Spanned<Ipv6Net>> {
-        site_prefix(text.get_ref())
-            .map(|prefix| Spanned::new(text.span(), prefix))
-            .map_err(|error| self.at(text, error.what, error.remedy))
-            .ok()
-    }
-
-    fn nat46_apart_from_sites(
-        &mut self,
-        nat46: Nat46Prefix,
-        span: Option<std::ops::Range<usize>>,
-        sites: &[PlacedSite],
-    ) {
-        for PlacedSite { site, prefixes } in sites {
-            for prefix in prefixes {
-                if !overlap(prefix.get_ref(), &nat46.network()) {
-                    continue;
-                }
-                let place = Spanned::new(span.clone().unwrap_or(prefix.span()), ());
-                let what = format!(
-                    "{nat46} of [nat46] overlaps {} of site {:?}",
-                    prefix.get_ref(),
-                    site.name
-                );
-                self.at(&place, what, "no server may have an address inside the NAT46 prefix");
-            }
-        }
-    }
-
-    fn listen(&mut self, raw: Vec<RawListen>) -> Vec<Listen> {
-        if raw.is_empty() {
-            self.missing("there is no [[listen]]", "add [[listen]] with ports = [443]");
-        }
-        // A wildcard stands as None.
-        let mut taken: Vec<(NonZeroU16, Option<Ipv4Addr>, usize)> = Vec::new();
-        let mut listen = Vec::new();
-        for raw in raw {
-            let addresses = raw.address.map_or_else(Vec::new, |list| self.addresses(&list));
-            if raw.ports.get_ref().is_empty() {
-                self.at(&raw.ports, "no port is listed", "list at least one, as in [443]");
-            }
-            let mut ports = Vec::new();
-            for number in raw.ports.get_ref() {
-                let Some(port) = self.port(number) else { continue };
-                let mine: Vec<_> = if addresses.is_empty() {
-                    vec![None]
-                } else {
-                    addresses.iter().copied().map(Some).collect()
-                };
-                let other = taken.iter().find(|(other, address, _)| {
-                    *other == port
-                        && (address.is_none() || mine.contains(&None) || mine.contains(address))
-                });
-                match other {
-                    Some((_, _, line)) => {
-                        let what = format!("port {port} is already listed in line {line}");
-                        self.at(number, what, "list a port once for each address");
-                    }
-                    None => {
-                        let line = self.line(number);
-                        taken.extend(mine.into_iter().map(|address| (port, address, line)));
-                        ports.push(port);
-                    }
-                }
-            }
-            let default_host = raw.default_host.and_then(|name| self.host_name(&name));
-            listen.push(Listen { ports, protocol: raw.protocol, addresses, default_host });
-        }
-        listen
-    }
-
-    fn port(&mut self, number: &Spanned<i64>) -> Option<NonZeroU16> {
-        let port = u16::try_from(*number.get_ref()).ok().and_then(NonZeroU16::new);
-        if port.is_none() {
-            let what = format!("{} is not a port", number.get_ref());
-            self.at(number, what, "a port is a number from 1 to 65535");
-        }
-        port
-    }
-
-    fn addresses(&mut self, list: &Spanned<OneOrMany>) -> Vec<Ipv4Addr> {
-        if list.get_ref().0.is_empty() {
-            let remedy = "leave `address` out to listen on every IPv4 address of the uplink";
-            self.at(list, "no address is listed", remedy);
-        }
-        let mut addresses = Vec::new();
-        for text in &list.get_ref().0 {
-            match text.parse::<Ipv4Addr>() {
-                Ok(address)
-                    if address.is_unspecified()
-                        || address.is_multicast()
-                        || address.is_loopback()
-                        || address.is_broadcast() =>
-                {
-                    self.at(
-                        list,
-                        format!("{address} is not an address that the world can reach"),
-                        "name one of the uplink, or leave `address` out for all of them",
-                    );
-                }
-                Ok(address) => addresses.push(address),
-                Err(_) => {
-                    let what = format!("{text:?} is not an IPv4 address");
-                    self.at(list, what, "write it as in \"192.0.2.1\", without a port");
-                }
-            }
-        }
-        addresses.dedup();
-        addresses
     }
 
     fn host_name(&mut self, name: &Spanned<String>) -> Option<String> {
@@ -410,10 +215,6 @@ impl Check<'_> {
     fn missing(&mut self, what: &str, remedy: &str) {
         self.problems.push(Problem::missing(what, remedy));
     }
-}
-
-fn overlap(a: &Ipv6Net, b: &Ipv6Net) -> bool {
-    a.contains(b) || b.contains(a)
 }
 
 /// `host[:port]`, where the host is an address: the name of a DNS server would need a DNS server.

@@ -1,0 +1,97 @@
+//! The running ingressd, and the DNS servers that it asks.
+
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    super::{Failure, human},
+    Finding,
+};
+use crate::{
+    config::Config,
+    control::{Attachment, Interface, Request, Response, SiteStatus, Status, call},
+    dns::{LookupError, Resolver},
+};
+
+/// WireGuard makes a new handshake every two minutes while there is traffic.
+const STALE: u64 = 180;
+/// RFC 6761: it does not exist, and every server knows.
+const NOWHERE: &str = "ingress-doctor.invalid";
+
+pub(super) fn dns(config: &Config) -> Result<Finding, Failure> {
+    const CHECK: &str = "dns";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (answer, servers) = runtime.block_on(async {
+        let resolver = Resolver::new(&config.dns, &config.hosts);
+        (resolver.lookup(NOWHERE).await, resolver.servers())
+    });
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let servers = servers.join(", ");
+    Ok(match answer {
+        Ok(_) | Err(LookupError::NotFound) => Finding::ok(CHECK, format!("{servers} answers")),
+        Err(LookupError::Failed(reason)) => Finding::fail(
+            CHECK,
+            format!("{servers}: {reason}"),
+            "name servers that answer in [dns] servers or in /etc/resolv.conf",
+        ),
+    })
+}
+
+pub(super) fn check(socket: &Path) -> Vec<Finding> {
+    const CHECK: &str = "ingressd";
+    match call(socket, &Request::Status) {
+        Ok(Response::Status(status)) => running(&status),
+        Ok(response) => {
+            vec![Finding::fail(CHECK, format!("it answers {response:?}"), "restart it")]
+        }
+        Err(error) => {
+            vec![Finding::fail(CHECK, error.to_string(), "systemctl enable --now ingress")]
+        }
+    }
+}
+
+fn running(status: &Status) -> Vec<Finding> {
+    let uptime = human::seconds(status.uptime_seconds);
+    let mut findings =
+        vec![Finding::ok("ingressd", format!("{} runs, up {uptime}", status.version))];
+    if let Some(error) = &status.last_reload.error {
+        findings.push(Finding::fail(
+            "ingressd",
+            format!("the configuration was refused: {error}"),
+            "correct it, then `ingressctl reload`",
+        ));
+    }
+    let interfaces = status.sites.iter().map(|site| &site.interface).chain([&status.uplink]);
+    findings.extend(interfaces.filter_map(attached));
+    findings.extend(status.sites.iter().filter_map(heard_of));
+    findings
+}
+
+fn attached(interface: &Interface) -> Option<Finding> {
+    match interface.attachment {
+        Attachment::Tcx | Attachment::Clsact => None,
+        Attachment::None => Some(Finding::fail(
+            "ingressd",
+            format!("no program is attached to {}", interface.name),
+            "see whether the interface exists, and what `journalctl -u ingress` says",
+        )),
+    }
+}
+
+fn heard_of(site: &SiteStatus) -> Option<Finding> {
+    let last = site.last_handshake_timestamp_seconds?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    if now.saturating_sub(last) <= STALE {
+        return Some(Finding::ok(
+            "tunnel",
+            format!("{} was heard of {}", site.name, human::ago(last)),
+        ));
+    }
+    Some(Finding::warn(
+        "tunnel",
+        format!("{} was last heard of {}", site.name, human::ago(last)),
+        "see whether the home is on line, and set PersistentKeepalive = 25 there",
+    ))
+}

@@ -1,0 +1,121 @@
+//! The kernel: its version, what ingressd may do with it, and where programs are pinned.
+
+use std::path::Path;
+
+use super::{Finding, host::Host};
+
+/// Where the programs are known to be accepted.
+const OLDEST: (u32, u32) = (5, 10);
+/// From here on programs are attached by tcx links.
+const TCX: (u32, u32) = (6, 6);
+/// The first of each series in which CVE-2025-38192 is repaired; later series never had it.
+const REPAIRED: [(u32, u32, u32); 5] =
+    [(5, 15, 209), (6, 1, 167), (6, 6, 95), (6, 12, 35), (6, 15, 4)];
+const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
+const BPF: u32 = 39;
+
+pub(super) fn version(host: &Host) -> Finding {
+    let Some((major, minor, patch)) = running(host) else {
+        return Finding::warn("kernel", "its version is unknown", "it must be 5.10 or later");
+    };
+    let name = format!("Linux {major}.{minor}.{patch}");
+    if (major, minor) < OLDEST {
+        return Finding::fail("kernel", name, "install Linux 5.10 or later");
+    }
+    let safe = match REPAIRED.iter().find(|series| (series.0, series.1) == (major, minor)) {
+        Some(series) => patch >= series.2,
+        None => (major, minor) > (6, 15),
+    };
+    if !safe {
+        return Finding::warn(
+            "kernel",
+            format!("{name} has CVE-2025-38192: translating certain packets can crash it"),
+            "install 5.15.209, 6.1.167, 6.6.95, 6.12.35, 6.15.4 or later, unless your distribution has repaired it",
+        );
+    }
+    let hook = if (major, minor) < TCX { "clsact" } else { "tcx" };
+    Finding::ok("kernel", format!("{name}, {hook}"))
+}
+
+/// Debian's release name stays at patch 0; the true version stands behind it.
+fn running(host: &Host) -> Option<(u32, u32, u32)> {
+    let debian = host.read("proc/version").and_then(|text| {
+        let (_, version) = text.split_once("(Debian ").or_else(|| text.split_once(" Debian "))?;
+        parse(version)
+    });
+    debian.or_else(|| parse(&host.read("proc/sys/kernel/osrelease")?))
+}
+
+fn parse(version: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
+}
+
+pub(super) fn capabilities(host: &Host) -> Finding {
+    let status = host.read("proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .unwrap_or(0);
+    let missing: Vec<&str> =
+        [(NET_ADMIN, "CAP_NET_ADMIN"), (NET_RAW, "CAP_NET_RAW"), (BPF, "CAP_BPF")]
+            .into_iter()
+            .filter(|(number, _)| effective & (1 << number) == 0)
+            .map(|(_, name)| name)
+            .collect();
+    if missing.is_empty() {
+        return Finding::ok("capabilities", "ingressd can be run from here");
+    }
+    Finding::warn(
+        "capabilities",
+        format!("without {} ingressd cannot be run from here", missing.join(", ")),
+        "run the doctor as root; ingress.service gives ingressd what it needs",
+    )
+}
+
+pub(super) fn bpffs(host: &Host, directory: &Path) -> Finding {
+    let mounts = host.read("proc/mounts").unwrap_or_default();
+    let mounted = mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (at, kind) = (fields.next(), fields.next());
+        kind == Some("bpf") && at.is_some_and(|at| directory.starts_with(at))
+    });
+    if mounted {
+        return Finding::ok("bpffs", format!("{} can be made", directory.display()));
+    }
+    Finding::fail(
+        "bpffs",
+        format!(
+            "{} is in no BPF file system, so flows could not outlive ingressd",
+            directory.display()
+        ),
+        "mount -t bpf bpf /sys/fs/bpf",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Verdict, *};
+
+    #[test]
+    fn kernels_are_told_apart() {
+        for (release, version, verdict) in [
+            ("6.12.41", "", Verdict::Ok),
+            ("6.18.0-x", "", Verdict::Ok),
+            ("6.8.0-60-generic", "", Verdict::Warn),
+            ("6.1.0-37-amd64", "Linux (gcc) #1 SMP Debian 6.1.140-1 (2025)", Verdict::Warn),
+            ("6.1.0-47-amd64", "Linux (gcc) #1 SMP Debian 6.1.170-1 (2026)", Verdict::Ok),
+            ("5.4.0", "", Verdict::Fail),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
+            std::fs::write(root.path().join("proc/sys/kernel/osrelease"), release).unwrap();
+            std::fs::write(root.path().join("proc/version"), version).unwrap();
+            let finding = super::version(&Host::at(root.path()));
+            assert_eq!(finding.verdict, verdict, "{release} {finding:?}");
+        }
+    }
+}

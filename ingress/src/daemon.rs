@@ -1,1 +1,0 @@
-//! ingressd: the rooms wired together.

@@ -1,0 +1,115 @@
+//! ingressd: the rooms wired together.
+//!
+//! Three tasks share the work. The engine answers upcalls and drives the handshakes; the reconciler keeps
+//! the programs and their tables in step with the network and the configuration; the desk answers
+//! ingressctl and Prometheus.
+
+mod clock;
+mod desk;
+mod engine;
+mod keys;
+mod plan;
+mod reconciler;
+mod shared;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use crate::{config::Config, control, dataplane::Dataplane, metrics, netlink::Netlink};
+use desk::Desk;
+use engine::Engine;
+use reconciler::Reconciler;
+use shared::Shared;
+
+/// Runs until SIGTERM or SIGINT. Flows go on without the daemon.
+///
+/// # Errors
+/// Where it cannot start, or can no longer do its work.
+pub async fn run(path: PathBuf, config: Config) -> Result<()> {
+    let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
+    let shared = Arc::new(Shared::new(path, config));
+    let netlink = Netlink::connect()?;
+    let (requests, inbox) = mpsc::channel(16);
+    let mut reconciler = Reconciler::new(
+        dataplane,
+        tables.devices,
+        tables.site_names,
+        tables.routes,
+        tables.listeners,
+        netlink,
+        shared.clone(),
+    );
+    let mut engine = Engine::new(
+        tables.upcalls,
+        tables.marks,
+        tables.secrets,
+        tables.flows,
+        shared.clone(),
+        inbox,
+    )?;
+    // The tables are complete, keys and heartbeat included, before the first program runs.
+    engine.beat()?;
+    reconciler.reconcile().await?;
+
+    let config = shared.config();
+    let (reloads, reload_inbox) = mpsc::channel(4);
+    let desk = Arc::new(Desk::new(shared.clone(), tables.counters, requests, reloads.clone()));
+    let server = control::Server::bind(&config.control.socket)
+        .with_context(|| format!("listen on {}", config.control.socket.display()))?;
+    let control = tokio::spawn(server.serve(desk.clone()));
+    if let Some(address) = config.metrics.listen {
+        let registry =
+            metrics::registry(desk, shared.resolver.metrics(), &shared.handshake_seconds);
+        let server = metrics::Server::bind(address, registry)
+            .await
+            .with_context(|| format!("listen on {address} for [metrics]"))?;
+        tokio::spawn(server.serve());
+    }
+    let mut engine = tokio::spawn(engine.run());
+    let mut reconciler = tokio::spawn(reconciler.run(reload_inbox));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    notify(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let result = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hang_up.recv() => reload(&reloads).await,
+            ended = &mut engine => break ended?.context("the engine has stopped"),
+            ended = &mut reconciler => break ended?.context("the reconciler has stopped"),
+        }
+    };
+    notify(&[NotifyState::Stopping]);
+    // Its file goes with it, so that nobody asks a daemon that is no more.
+    control.abort();
+    let _ = control.await;
+    tracing::info!("stopped; established flows go on");
+    result
+}
+
+/// SIGHUP: as `ingressctl reload`, with the answer in the log.
+async fn reload(reloads: &mpsc::Sender<reconciler::Reload>) {
+    let (answer, answered) = oneshot::channel();
+    if reloads.send(answer).await.is_err() {
+        return;
+    }
+    match answered.await {
+        Ok(Ok(changes)) => tracing::info!(?changes, "configuration reloaded"),
+        Ok(Err(refusal)) => tracing::error!("{refusal}"),
+        Err(_) => {}
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}

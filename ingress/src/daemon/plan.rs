@@ -1,0 +1,278 @@
+//! What the tables must hold, as a pure function of configuration and network.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
+};
+
+use ingress_common::maps::{Destination, Device, Listener, ListenerKey, Route};
+use ipnet::Ipv6Net;
+
+use super::shared::Listening;
+use crate::{
+    config::Config,
+    netlink::{Link, Snapshot},
+    sni::HostName,
+};
+
+/// The window scale that clients are promised: what Linux chooses with its default buffers, so that
+/// windows usually pass unchanged.
+const PROMISED_SCALE: u8 = 7;
+/// A whole ClientHello of 16 KiB with its record headers, and no more than any backend opens with.
+const WINDOW: u16 = 16_640;
+/// What IPv6 and TCP headers take of a tunnel's MTU.
+const HEADERS: u32 = 60;
+/// Offered when no tunnel is there yet: IPv6's least MTU less headers.
+const LEAST_MSS: u32 = 1280 - HEADERS;
+
+/// The tables' contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// `UPLINK`.
+    pub uplink: Device,
+    /// `SITES`, by number.
+    pub sites: Vec<(u16, Device)>,
+    /// `ROUTES`.
+    pub routes: HashMap<Ipv6Net, Route>,
+    /// `LISTENERS`.
+    pub listeners: HashMap<ListenerKey, Listener>,
+    /// The same for the engine.
+    pub listening: HashMap<SocketAddrV4, Listening>,
+}
+
+/// Brings configuration and network together. `numbers` are the sites' indices in `SITES`.
+pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot) -> Plan {
+    let uplink = network.links.get(config.uplink.interface.as_str());
+    let tunnels: Vec<Option<&Link>> =
+        config.sites.iter().map(|site| network.links.get(site.interface.as_str())).collect();
+    let (listeners, listening) = listeners(config, network, uplink, &tunnels);
+    Plan {
+        uplink: device(uplink),
+        sites: numbers.iter().copied().zip(tunnels.iter().map(|link| device(*link))).collect(),
+        routes: routes(config, numbers, network, uplink, &tunnels),
+        listeners,
+        listening,
+    }
+}
+
+fn device(link: Option<&Link>) -> Device {
+    match link {
+        Some(link) if link.up => Device {
+            ifindex: link.index,
+            mtu: link.mtu,
+            ethernet: u8::from(link.ethernet),
+            reserved: [0; 3],
+        },
+        Some(_) | None => Device::default(),
+    }
+}
+
+/// The kernel's own table, seen with our eyes: what leads out through the uplink is the world, what lies in
+/// a site's prefix is the site's, and everything else stays the kernel's business.
+fn routes(
+    config: &Config,
+    numbers: &[u16],
+    network: &Snapshot,
+    uplink: Option<&Link>,
+    tunnels: &[Option<&Link>],
+) -> HashMap<Ipv6Net, Route> {
+    let mut metrics: HashMap<Ipv6Net, u32> = HashMap::new();
+    let mut routes = HashMap::new();
+    for route in &network.routes {
+        let known = metrics.entry(route.destination).or_insert(u32::MAX);
+        // Of two routes to one prefix the smaller metric counts; the local table comes before all.
+        if route.forwards && route.metric >= *known && routes.contains_key(&route.destination) {
+            continue;
+        }
+        *known = if route.forwards { route.metric } else { 0 };
+        let leads = |link: Option<&Link>| {
+            link.is_some_and(|link| {
+                !route.through.is_empty() && route.through.iter().all(|index| *index == link.index)
+            })
+        };
+        let site = config.sites.iter().zip(numbers).zip(tunnels).find(|((site, _), _)| {
+            site.prefixes.iter().any(|prefix| prefix.contains(&route.destination))
+        });
+        let what = if !route.forwards {
+            Route::to(Destination::Kernel)
+        } else if let Some(((_, number), tunnel)) = site
+            && leads(*tunnel)
+        {
+            Route::to_site(*number)
+        } else if leads(uplink) {
+            Route::to(Destination::World)
+        } else {
+            Route::to(Destination::Kernel)
+        };
+        routes.insert(route.destination, what);
+    }
+    for (site, number) in config.sites.iter().zip(numbers) {
+        routes.extend(site.prefixes.iter().map(|prefix| (*prefix, Route::to_site(*number))));
+    }
+    routes.insert(config.nat46.network(), Route::to(Destination::Nat46));
+    // Link-local and multicast packets are never forwarded.
+    for (address, len) in [("fe80::", 10), ("ff00::", 8)] {
+        if let Ok(address) = address.parse::<Ipv6Addr>()
+            && let Ok(net) = Ipv6Net::new(address, len)
+        {
+            routes.insert(net, Route::to(Destination::Kernel));
+        }
+    }
+    routes
+}
+
+type Listed = (HashMap<ListenerKey, Listener>, HashMap<SocketAddrV4, Listening>);
+
+fn listeners(
+    config: &Config,
+    network: &Snapshot,
+    uplink: Option<&Link>,
+    tunnels: &[Option<&Link>],
+) -> Listed {
+    let mss = mss(uplink, tunnels);
+    let own: Vec<Ipv4Addr> = network
+        .addresses
+        .iter()
+        .filter(|(index, _)| uplink.is_some_and(|link| link.index == *index))
+        .map(|(_, address)| *address)
+        .collect();
+    let (mut keys, mut listening) = (HashMap::new(), HashMap::new());
+    for listen in &config.listen {
+        let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
+        let default_host = listen
+            .default_host
+            .as_ref()
+            .and_then(|host| HostName::from_wire(host.as_bytes()).ok());
+        for address in addresses {
+            for port in &listen.ports {
+                let key = ListenerKey {
+                    address: address.octets(),
+                    port: port.get().to_be_bytes(),
+                    reserved: [0; 2],
+                };
+                let promise = Listener {
+                    mss: mss.to_be_bytes(),
+                    window: WINDOW.to_be_bytes(),
+                    scale: PROMISED_SCALE,
+                    sack: 1,
+                    reserved: [0; 2],
+                };
+                keys.insert(key, promise);
+                listening.insert(
+                    SocketAddrV4::new(*address, port.get()),
+                    Listening {
+                        protocol: listen.protocol,
+                        default_host: default_host.clone(),
+                        scale: PROMISED_SCALE,
+                    },
+                );
+            }
+        }
+    }
+    (keys, listening)
+}
+
+/// What every way that a connection may take can carry, since the backend is not known yet.
+fn mss(uplink: Option<&Link>, tunnels: &[Option<&Link>]) -> u16 {
+    let of_uplink = uplink.map(|link| link.mtu.saturating_sub(40));
+    let of_tunnels = tunnels.iter().flatten().map(|link| link.mtu.saturating_sub(HEADERS)).min();
+    let mss = match (of_uplink, of_tunnels) {
+        (Some(uplink), Some(tunnels)) => uplink.min(tunnels),
+        (Some(one), None) | (None, Some(one)) => one.min(LEAST_MSS),
+        (None, None) => LEAST_MSS,
+    };
+    u16::try_from(mss).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink;
+
+    fn config() -> Config {
+        let text = r#"
+            [uplink]
+            interface = "eth0"
+            [[site]]
+            name = "home"
+            interface = "wg0"
+            prefixes = ["2001:db8:1:0:1::/80"]
+            [[listen]]
+            ports = [443]
+        "#;
+        Config::parse(text, "test").unwrap()
+    }
+
+    fn link(index: u32, mtu: u32, ethernet: bool) -> Link {
+        Link { index, mtu, up: true, ethernet }
+    }
+
+    fn route(destination: &str, through: &[u32], metric: u32, forwards: bool) -> netlink::Route {
+        let destination = destination.parse().unwrap();
+        netlink::Route { destination, through: through.to_vec(), metric, forwards }
+    }
+
+    fn network() -> Snapshot {
+        Snapshot {
+            links: HashMap::from([
+                ("eth0".to_owned(), link(2, 1500, true)),
+                ("wg0".to_owned(), link(3, 1420, false)),
+                ("docker0".to_owned(), link(4, 1500, true)),
+            ]),
+            addresses: vec![(2, Ipv4Addr::new(198, 51, 100, 2)), (1, Ipv4Addr::LOCALHOST)],
+            routes: vec![
+                route("::/0", &[2], 1024, true),
+                route("2001:db8:1::/64", &[4], 256, true),
+                route("2001:db8:1:0:1::/80", &[3], 1024, true),
+                route("2001:db8:1:0:1::5/128", &[1], 0, false),
+                route("2001:db8:1:0:1:2::/96", &[4], 256, true),
+                route("2001:db8:9::/48", &[], 1024, false),
+            ],
+        }
+    }
+
+    fn what(plan: &Plan, prefix: &str) -> Option<Destination> {
+        plan.routes.get(&prefix.parse().unwrap()).map(Route::destination)
+    }
+
+    #[test]
+    fn the_kernels_routes_decide() {
+        let plan = plan(&config(), &[5], &network());
+        assert_eq!(what(&plan, "::/0"), Some(Destination::World));
+        assert_eq!(what(&plan, "2001:db8:1::/64"), Some(Destination::Kernel));
+        assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
+        assert_eq!(plan.routes[&"2001:db8:1:0:1::/80".parse().unwrap()].site, 5);
+        assert_eq!(what(&plan, "2001:db8:1:0:1::5/128"), Some(Destination::Kernel), "our own");
+        assert_eq!(what(&plan, "2001:db8:1:0:1:2::/96"), Some(Destination::Kernel), "docker's");
+        assert_eq!(what(&plan, "2001:db8:9::/48"), Some(Destination::Kernel), "unreachable");
+        assert_eq!(what(&plan, "64:ff9b:1::/96"), Some(Destination::Nat46));
+        assert_eq!(what(&plan, "ff00::/8"), Some(Destination::Kernel));
+    }
+
+    #[test]
+    fn the_better_of_two_routes_counts() {
+        let mut network = network();
+        network.routes.push(route("::/0", &[4], 100, true));
+        assert_eq!(what(&plan(&config(), &[0], &network), "::/0"), Some(Destination::Kernel));
+        network.routes.reverse();
+        assert_eq!(what(&plan(&config(), &[0], &network), "::/0"), Some(Destination::Kernel));
+    }
+
+    #[test]
+    fn ports_are_listed_on_the_uplinks_addresses() {
+        let plan = plan(&config(), &[0], &network());
+        let address = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 443);
+        assert_eq!(plan.listening.keys().collect::<Vec<_>>(), [&address]);
+        let listener = plan.listeners.values().next().unwrap();
+        assert_eq!(u16::from_be_bytes(listener.mss), 1360);
+    }
+
+    #[test]
+    fn a_missing_tunnel_is_no_device() {
+        let mut network = network();
+        network.links.remove("wg0");
+        let plan = plan(&config(), &[0], &network);
+        assert_eq!(plan.sites, [(0, Device::default())]);
+        assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
+    }
+}

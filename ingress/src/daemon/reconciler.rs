@@ -1,0 +1,205 @@
+//! Keeps programs and tables in step with the network and the configuration.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use ingress_common::maps::Device;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    plan::plan,
+    shared::{Applied, Shared},
+};
+use crate::{
+    config::Config,
+    control::{Attachment, Interface},
+    dataplane::{Dataplane, Devices, Hook, Listeners, Routes, SiteNames},
+    netlink::{Link, Netlink, Snapshot},
+};
+
+/// A request to read the configuration again: what has changed, or why it was refused.
+pub type Reload = oneshot::Sender<Result<Vec<String>, String>>;
+
+/// Changes of the network come in bursts; one look after the burst serves them all.
+const SETTLE: Duration = Duration::from_millis(50);
+/// A look without a reason, should a message have been lost.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// The task.
+pub struct Reconciler {
+    dataplane: Dataplane,
+    devices: Devices,
+    site_names: SiteNames,
+    routes: Routes,
+    listeners: Listeners,
+    netlink: Netlink,
+    shared: Arc<Shared>,
+}
+
+impl Reconciler {
+    /// Puts the task together; nothing is changed yet.
+    pub fn new(
+        dataplane: Dataplane,
+        devices: Devices,
+        site_names: SiteNames,
+        routes: Routes,
+        listeners: Listeners,
+        netlink: Netlink,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { dataplane, devices, site_names, routes, listeners, netlink, shared }
+    }
+
+    /// Follows the network and answers reloads.
+    ///
+    /// # Errors
+    /// Where the netlink connection ends.
+    pub async fn run(mut self, mut reloads: mpsc::Receiver<Reload>) -> Result<()> {
+        let mut due = Instant::now() + AT_LEAST_EVERY;
+        loop {
+            tokio::select! {
+                changed = self.netlink.changed() => {
+                    changed?;
+                    due = due.min(Instant::now() + SETTLE);
+                }
+                () = sleep_until(due) => {
+                    if let Err(error) = self.reconcile().await {
+                        tracing::error!("the network has changed, but: {error:#}");
+                    }
+                    due = Instant::now() + AT_LEAST_EVERY;
+                }
+                Some(answer) = reloads.recv() => {
+                    let result = self.reload().await;
+                    self.shared.note_reload(result.as_ref().err().cloned());
+                    let _ = answer.send(result);
+                }
+            }
+        }
+    }
+
+    /// Looks at the network and makes everything match.
+    ///
+    /// # Errors
+    /// Where a table or an attachment is refused. What could be done has been done.
+    pub async fn reconcile(&mut self) -> Result<()> {
+        let config = self.shared.config();
+        let network = self.netlink.snapshot().await?;
+        self.apply(&config, &network)
+    }
+
+    fn apply(&mut self, config: &Config, network: &Snapshot) -> Result<()> {
+        let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
+        let numbers = self.site_names.assign(&names)?;
+        let plan = plan(config, &numbers, network);
+        // Tables before programs: whoever looks up finds.
+        for (number, device) in &plan.sites {
+            self.devices.set_site(*number, *device)?;
+        }
+        self.devices.set_uplink(plan.uplink)?;
+        self.routes.replace(&plan.routes)?;
+        self.listeners.replace(&plan.listeners)?;
+
+        let mut wanted = HashSet::new();
+        let uplink_name = config.uplink.interface.as_str();
+        let mut attach = |name: &str, hook: fn(bool) -> Hook| {
+            wanted.insert(name.to_owned());
+            self.attach(name, network.links.get(name), hook)
+        };
+        let uplink = attach(uplink_name, |ethernet| Hook::Uplink { ethernet });
+        let tunnels: Vec<Interface> = config
+            .sites
+            .iter()
+            .map(|site| attach(site.interface.as_str(), |ethernet| Hook::Tunnel { ethernet }))
+            .collect();
+        self.shared.set_applied(Applied {
+            uplink: Some(uplink),
+            tunnels,
+            site_numbers: numbers,
+            listeners: plan.listening,
+        });
+        for interface in self.dataplane.interfaces() {
+            if !wanted.contains(&interface) {
+                tracing::info!(interface, "no longer configured: detached");
+                self.dataplane.detach(&interface);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches, unless it is attached already. An interface that cannot be attached now is tried again
+    /// with the next look.
+    fn attach(&mut self, name: &str, link: Option<&Link>, hook: fn(bool) -> Hook) -> Interface {
+        let mut interface = Interface {
+            name: name.to_owned(),
+            index: link.map(|link| link.index),
+            mtu: link.map(|link| link.mtu),
+            attachment: Attachment::None,
+        };
+        let Some(link) = link else {
+            self.dataplane.forget(name);
+            tracing::debug!(interface = name, "not there (yet)");
+            return interface;
+        };
+        match self.dataplane.attach(name, link.index, hook(link.ethernet)) {
+            Ok(attached) => interface.attachment = attached.how,
+            Err(error) => tracing::error!("{error:#}"),
+        }
+        interface
+    }
+
+    /// Reads the configuration again and puts it in force, whole or not at all.
+    async fn reload(&mut self) -> Result<Vec<String>, String> {
+        let old = self.shared.config();
+        let new = Config::load(&self.shared.path).map_err(|error| error.to_string())?;
+        fixed(&old, &new)?;
+        let changes = changes(&old, &new);
+        let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
+        if let Err(error) = self.apply(&new, &network) {
+            // Back to what worked.
+            let _ = self.apply(&old, &network);
+            for site in old.sites.len()..new.sites.len() {
+                let _ = self.devices.set_site(site as u16, Device::default());
+            }
+            return Err(format!("the old configuration stays in force: {error:#}"));
+        }
+        self.shared.resolver.update(&new.dns, &new.hosts);
+        self.shared.set_config(new);
+        Ok(changes)
+    }
+}
+
+/// What a running daemon cannot change.
+fn fixed(old: &Config, new: &Config) -> Result<(), String> {
+    let refuse = |what: &str| {
+        Err(format!("{what} cannot change while ingressd runs; restart it (flows go on meanwhile)"))
+    };
+    if old.daemon != new.daemon {
+        return refuse("[daemon]");
+    }
+    if old.control != new.control {
+        return refuse("[control] socket");
+    }
+    if old.metrics != new.metrics {
+        return refuse("[metrics] listen");
+    }
+    Ok(())
+}
+
+fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let parts = [
+        ("uplink", old.uplink != new.uplink),
+        ("sites", old.sites != new.sites),
+        ("nat46 prefix", old.nat46 != new.nat46),
+        ("listeners", old.listen != new.listen),
+        ("dns", old.dns != new.dns),
+        ("hosts", old.hosts != new.hosts),
+    ];
+    parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| format!("{part} changed")).collect()
+}

@@ -1,0 +1,181 @@
+//! What the tasks share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    config::{Config, Protocol},
+    control::{Interface, Reload},
+    dns::Resolver,
+    flows::Cause,
+    handshake::Outcome,
+    metrics::HandshakeSeconds,
+    sni::HostName,
+};
+
+/// State behind short locks; nobody holds one across an await.
+pub struct Shared {
+    /// Where the configuration lies.
+    pub path: PathBuf,
+    /// When the daemon started.
+    pub started: Instant,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    /// From ClientHello to SYN-ACK.
+    pub handshake_seconds: HandshakeSeconds,
+    /// What has happened.
+    pub tally: Tally,
+    config: RwLock<Arc<Config>>,
+    applied: RwLock<Arc<Applied>>,
+    last_reload: RwLock<Reload>,
+}
+
+/// The configuration and the network, brought together.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The uplink.
+    pub uplink: Option<Interface>,
+    /// The tunnels, in the order of the configuration's sites.
+    pub tunnels: Vec<Interface>,
+    /// The index in `SITES` of each of them.
+    pub site_numbers: Vec<u16>,
+    /// What is listened on.
+    pub listeners: HashMap<SocketAddrV4, Listening>,
+}
+
+/// A listed port, as the engine needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// What clients speak there.
+    pub protocol: Protocol,
+    /// Where clients without a name go.
+    pub default_host: Option<HostName>,
+    /// The window scale that clients were promised.
+    pub scale: u8,
+}
+
+/// Counters of this run of the daemon.
+#[derive(Default)]
+pub struct Tally {
+    /// Flows installed.
+    pub opened: AtomicU64,
+    /// Flows refused because the table was full.
+    pub table_full: AtomicU64,
+    closed: RwLock<BTreeMap<Cause, u64>>,
+    outcomes: RwLock<BTreeMap<Outcome, u64>>,
+}
+
+impl Shared {
+    /// For a daemon that starts now.
+    pub fn new(path: PathBuf, config: Config) -> Self {
+        Self {
+            path,
+            started: Instant::now(),
+            resolver: Resolver::new(&config.dns, &config.hosts),
+            handshake_seconds: HandshakeSeconds::default(),
+            tally: Tally::default(),
+            config: RwLock::new(Arc::new(config)),
+            applied: RwLock::default(),
+            last_reload: RwLock::new(Reload { timestamp_seconds: unix_now(), error: None }),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        read(&self.config).clone()
+    }
+
+    /// What came of it.
+    pub fn applied(&self) -> Arc<Applied> {
+        read(&self.applied).clone()
+    }
+
+    /// The last attempt to change it.
+    pub fn last_reload(&self) -> Reload {
+        read(&self.last_reload).clone()
+    }
+
+    /// Puts another configuration in force.
+    pub fn set_config(&self, config: Config) {
+        *write(&self.config) = Arc::new(config);
+    }
+
+    /// Notes what came of it.
+    pub fn set_applied(&self, applied: Applied) {
+        *write(&self.applied) = Arc::new(applied);
+    }
+
+    /// Notes an attempt.
+    pub fn note_reload(&self, error: Option<String>) {
+        *write(&self.last_reload) = Reload { timestamp_seconds: unix_now(), error };
+    }
+}
+
+impl Applied {
+    /// The index of a site in the configuration, by its number in `SITES`.
+    pub fn site(&self, number: u16) -> Option<usize> {
+        self.site_numbers.iter().position(|known| *known == number)
+    }
+
+    /// The tunnel of a site, by its number in `SITES`.
+    pub fn tunnel(&self, number: u16) -> Option<&Interface> {
+        self.tunnels.get(self.site(number)?)
+    }
+
+    /// What clients speak on a port; on one that is no longer listed, whatever is listed on any address.
+    pub fn protocol(&self, listen: SocketAddrV4) -> Protocol {
+        let same_port = |address: &&SocketAddrV4| address.port() == listen.port();
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let other = self.listeners.keys().find(same_port).copied().unwrap_or(any);
+        let found = self.listeners.get(&listen).or_else(|| self.listeners.get(&other));
+        found.map_or(Protocol::Tls, |listening| listening.protocol)
+    }
+}
+
+impl Tally {
+    /// Counts the end of a flow.
+    pub fn closed(&self, cause: Cause) {
+        *write(&self.closed).entry(cause).or_default() += 1;
+    }
+
+    /// Counts the end of a handshake.
+    pub fn outcome(&self, outcome: Outcome) {
+        *write(&self.outcomes).entry(outcome).or_default() += 1;
+    }
+
+    /// How many flows ended for that.
+    pub fn closed_for(&self, cause: Cause) -> u64 {
+        read(&self.closed).get(&cause).copied().unwrap_or(0)
+    }
+
+    /// How many handshakes ended so.
+    pub fn ended_with(&self, outcome: Outcome) -> u64 {
+        read(&self.outcomes).get(&outcome).copied().unwrap_or(0)
+    }
+
+    /// Counts one.
+    pub fn bump(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A lock is held for an assignment only, so a panic cannot leave it half done.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
