@@ -4,10 +4,11 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    pin::Pin,
 };
 
 use anyhow::{Context, Result};
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use ipnet::Ipv6Net;
 use netlink_packet_route::{
     address::AddressAttribute,
@@ -59,7 +60,7 @@ const RT_TABLE_LOCAL: u32 = 255;
 /// The connection to the kernel.
 pub struct Netlink {
     handle: Handle,
-    changes: BoxStream<'static, ()>,
+    changes: Pin<Box<dyn Stream<Item = ()> + Send + Sync>>,
 }
 
 impl Netlink {
@@ -76,7 +77,7 @@ impl Netlink {
         ])
         .context("open a netlink socket")?;
         tokio::spawn(connection);
-        Ok(Self { handle, changes: messages.map(|_| ()).boxed() })
+        Ok(Self { handle, changes: Box::pin(messages.map(|_| ())) })
     }
 
     /// Waits for a change of links, addresses or routes. Which one is not said: look at a new

@@ -56,13 +56,12 @@ impl Upcalls {
     ) -> std::io::Result<()> {
         let mut guard = self.ring.readable_mut().await?;
         for _ in 0..most {
-            match guard.get_inner_mut().next() {
-                Some(record) => events.extend(decode(&record)),
-                None => {
-                    guard.clear_ready();
-                    break;
-                }
-            }
+            let next = guard.get_inner_mut().next().map(|record| decode(&record));
+            let Some(event) = next else {
+                guard.clear_ready();
+                break;
+            };
+            events.extend(event);
         }
         Ok(())
     }
