@@ -29,7 +29,8 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict
     let (Some(kind), Some(quoted), Some([from, to])) = (kind, quoted, ports) else {
         return Verdict::Kernel;
     };
-    let error = kind == DESTINATION_UNREACHABLE || kind == TIME_EXCEEDED || kind == PARAMETER_PROBLEM;
+    let error =
+        kind == DESTINATION_UNREACHABLE || kind == TIME_EXCEEDED || kind == PARAMETER_PROBLEM;
     if !error || ip.vihl != 0x45 || quoted.vihl != 0x45 || quoted.proto != TCP {
         return Verdict::Kernel;
     }

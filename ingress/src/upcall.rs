@@ -51,11 +51,7 @@ impl Upcalls {
     ///
     /// # Errors
     /// Where the runtime is going away.
-    pub async fn read(
-        &mut self,
-        events: &mut Vec<FromKernel>,
-        most: usize,
-    ) -> std::io::Result<()> {
+    pub async fn read(&mut self, events: &mut Vec<FromKernel>, most: usize) -> std::io::Result<()> {
         let mut guard = self.ring.readable_mut().await?;
         for _ in 0..most {
             let next = guard.get_inner_mut().next().map(|record| decode(&record));
@@ -89,11 +85,8 @@ fn decode(record: &[u8]) -> Option<FromKernel> {
 
 fn split(record: &[u8]) -> Option<(Header, &[u8])> {
     let (header, packet) = record.split_at_checked(HEADER_LEN)?;
-    let word = |nth: usize| {
-        header[4 * nth..4 * nth + 4].try_into().ok().map(u32::from_ne_bytes)
-    };
-    let header =
-        Header { kind: word(0)?, ifindex: word(1)?, len: word(2)?, captured: word(3)? };
+    let word = |nth: usize| header[4 * nth..4 * nth + 4].try_into().ok().map(u32::from_ne_bytes);
+    let header = Header { kind: word(0)?, ifindex: word(1)?, len: word(2)?, captured: word(3)? };
     Some((header, packet))
 }
 

@@ -5,35 +5,21 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::{
-    addr::Nat46Prefix,
-    cookie,
-    maps::{BackendKey, CookieKeys},
-    tcp::{Flags, Seq},
-};
+use ingress_common::maps::{BackendKey, CookieKeys};
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{
-    clock::boot_nanos,
-    keys,
-    shared::{Shared, Tally},
-};
+use super::{clock::boot_nanos, keys, shared::Shared};
 use crate::{
     dataplane::{FlowMaps, Marks, Pins, Secrets},
-    dns::{LookupError, select},
-    flows::{Cause, FlowTable, InstallError, Survey, client_key, keys},
-    handshake::{
-        Action, Admission, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, Protocol,
-        ResolveError, Segment, Splice,
-    },
+    flows::{Cause, FlowTable, Survey},
+    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, ResolveError},
     sni::HostName,
     transmit::Transmit,
-    upcall::{FromKernel, Upcalls},
-    wire::Addressed,
+    upcall::Upcalls,
 };
 
 mod actions;

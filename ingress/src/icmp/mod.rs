@@ -11,7 +11,9 @@ mod tests;
 mod to_v4;
 mod to_v6;
 
-pub use made::{hop_limit_for_backend, hop_limit_for_client, too_big_for_backend, too_big_for_client};
+pub use made::{
+    hop_limit_for_backend, hop_limit_for_client, too_big_for_backend, too_big_for_client,
+};
 pub use quote::{QuotedV4, QuotedV6};
 pub use to_v4::to_v4;
 pub use to_v6::to_v6;

@@ -37,7 +37,12 @@ impl<'a> QuotedV4<'a> {
     #[must_use]
     pub fn key(&self) -> ClientKey {
         let [listen_port, client_port] = ports(self.tcp);
-        ClientKey::new(octets(&self.header[16..]), client_port, octets(&self.header[12..]), listen_port)
+        ClientKey::new(
+            octets(&self.header[16..]),
+            client_port,
+            octets(&self.header[12..]),
+            listen_port,
+        )
     }
 
     /// As the backend sent it.
@@ -69,7 +74,12 @@ impl<'a> QuotedV6<'a> {
     #[must_use]
     pub fn key(&self) -> BackendKey {
         let [client_port, backend_port] = ports(self.tcp);
-        BackendKey::new(octets(&self.header[24..]), backend_port, octets(&self.header[8..]), client_port)
+        BackendKey::new(
+            octets(&self.header[24..]),
+            backend_port,
+            octets(&self.header[8..]),
+            client_port,
+        )
     }
 
     /// As the client sent it.

@@ -135,7 +135,8 @@ fn the_mtu_has_bounds() {
 #[test]
 fn types_and_codes_follow_the_rfc() {
     let v4_of = |kind, code, detail| {
-        to_v4(&v6_error(kind, code, detail), &flow(), 1500).map(|p| (p[IPV4], p[IPV4 + 1], p[IPV4 + 4]))
+        to_v4(&v6_error(kind, code, detail), &flow(), 1500)
+            .map(|p| (p[IPV4], p[IPV4 + 1], p[IPV4 + 4]))
     };
     assert_eq!(v4_of(1, 0, 0), Some((3, 1, 0)));
     assert_eq!(v4_of(1, 1, 0), Some((3, 10, 0)));
@@ -176,7 +177,10 @@ fn our_own_errors_quote_what_came() {
     let told = too_big_for_client(&sent, 1380).unwrap();
     assert_v4_checksums(&told);
     assert_eq!(told[IPV4 + 6..IPV4 + 8], 1360u16.to_be_bytes());
-    assert_eq!(Ipv4Addr::from([told[16], told[17], told[18], told[19]]), Ipv4Addr::new(192, 0, 2, 2));
+    assert_eq!(
+        Ipv4Addr::from([told[16], told[17], told[18], told[19]]),
+        Ipv4Addr::new(192, 0, 2, 2)
+    );
     assert_eq!(told[IPV4 + ICMP..], sent[..LONGEST_V4 - IPV4 - ICMP]);
     let (sent, _) = from_backend();
     let told = too_big_for_backend(&sent, 1400, prefix().embed(flow().listen)).unwrap();

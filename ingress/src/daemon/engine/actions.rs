@@ -102,8 +102,12 @@ impl Core {
         elapsed: Duration,
     ) {
         self.marks.unpend(&client_key(tuple));
-        let theirs: Vec<BackendKey> =
-            self.expected.iter().filter(|(_, whose)| **whose == tuple).map(|(key, _)| *key).collect();
+        let theirs: Vec<BackendKey> = self
+            .expected
+            .iter()
+            .filter(|(_, whose)| **whose == tuple)
+            .map(|(key, _)| *key)
+            .collect();
         theirs.iter().for_each(|key| self.unexpect(key));
         self.watched.retain(|_, whose| *whose != tuple);
         self.shared.tally.outcome(outcome);

@@ -105,7 +105,7 @@ impl Core {
     ) {
         let applied = self.shared.applied();
         match packet {
-            [first, .., ] if first >> 4 == 4 => {
+            [first, ..] if first >> 4 == 4 => {
                 let Some(read) = wire::read_v4(packet, usize::MAX) else { return };
                 let tuple = ClientTuple { client: read.source, listen: read.destination };
                 let Some((_, site)) = self.flows.by_client(&client_key(tuple)) else { return };
