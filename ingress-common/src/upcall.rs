@@ -39,7 +39,7 @@ pub enum Upcall {
     Icmp6Error = 5,
     /// IPv6: an acknowledgment that covers what a flow was watched for.
     Acknowledged = 6,
-    /// IPv4: a packet of a flow that is too big for the tunnel.
+    /// IPv4 or IPv6: a packet of a flow that is too big for the next device.
     TooBig = 7,
     /// IPv4 or IPv6: a packet of a flow whose hop limit is used up.
     HopLimit = 8,

@@ -13,6 +13,7 @@ mod devices;
 mod emit;
 mod flows;
 mod forward;
+mod icmp;
 mod packet;
 mod routes;
 mod synack;

@@ -14,7 +14,7 @@ use network_types::{
 };
 
 use crate::{
-    admit, clamp, count, devices, flows,
+    admit, clamp, count, devices, flows, icmp,
     packet::{ETH_P_IPV6, Packet, now},
     upcall,
 };
@@ -143,7 +143,13 @@ fn established<const L2: usize>(
 fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Segment, Verdict> {
     let ip = packet.read::<Ipv4Hdr>(0).ok_or(Verdict::Kernel)?;
     let [fragment, rest] = ip.frags;
-    if ip.vihl >> 4 != 4 || ip.proto != TCP || fragment & 0x1f != 0 || rest != 0 {
+    if ip.vihl >> 4 != 4 || fragment & 0x1f != 0 || rest != 0 {
+        return Err(Verdict::Kernel);
+    }
+    if ip.proto == icmp::PROTOCOL {
+        return Err(icmp::from_world(packet, &ip));
+    }
+    if ip.proto != TCP {
         return Err(Verdict::Kernel);
     }
     // The smallest first fragment holds less than a TCP header, but the ports.

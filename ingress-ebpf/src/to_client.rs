@@ -38,6 +38,9 @@ const SHRINKAGE: i32 = -20;
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
 const MAY_FRAGMENT: u32 = 1260;
 
+/// How far behind the watched number an acknowledgment may lie.
+const WATCH_RANGE: i32 = 1 << 24;
+
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
 #[inline(always)]
 pub fn from_backend<const L2: usize>(
@@ -154,7 +157,9 @@ fn stranger<const L2: usize>(
 #[inline(always)]
 fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow: &mut ToClient) {
     let ack = Seq(u32::from_be_bytes(tcp.ack_seq));
-    if ack.before(Seq(u32::from_be_bytes(flow.watched))) {
+    // An acknowledgment far ahead is none of this connection, but of an older one on the same tuple.
+    let ahead = ack.since(Seq(u32::from_be_bytes(flow.watched)));
+    if !(0..WATCH_RANGE).contains(&ahead) {
         return;
     }
     match upcall::hand_up(packet, Upcall::Acknowledged) {

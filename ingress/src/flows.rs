@@ -18,6 +18,7 @@ use crate::{
     control::FlowState,
     dataplane::{FlowMaps, host, host_name},
     handshake::{ClientTuple, Splice},
+    icmp::Spliced,
 };
 
 /// How long an established flow may be idle: RFC 5382 REQ-5 asks for at least 2 h 4 min.
@@ -194,6 +195,21 @@ impl FlowTable {
         true
     }
 
+    /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
+    #[must_use]
+    pub fn by_client(&self, key: &ClientKey) -> Option<(Spliced, u16)> {
+        let half = self.maps.to_backend.get(key, 0).ok()?;
+        Some((spliced(key.client, key.listen, &half), half.site))
+    }
+
+    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error.
+    #[must_use]
+    pub fn by_backend(&self, key: &BackendKey) -> Option<Spliced> {
+        let half = self.maps.to_client.get(key, 0).ok()?;
+        let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
+        self.by_client(&key).map(|(flow, _)| flow)
+    }
+
     /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.
     pub fn sweep(&mut self, survey: &Survey, now: u64) -> Vec<(Flow, Cause)> {
         let mut ended = Vec::new();
@@ -314,6 +330,11 @@ fn tuple(key: &ClientKey) -> ClientTuple {
         client: address(key.client, key.client_port),
         listen: address(key.listen, key.listen_port),
     }
+}
+
+fn spliced(client: [u8; 4], listen: [u8; 4], half: &ToBackend) -> Spliced {
+    let delta = u32::from_be_bytes(half.delta);
+    Spliced { client, listen, backend: half.backend, source: half.source, delta }
 }
 
 fn return_key(key: &ClientKey, half: &ToBackend) -> BackendKey {

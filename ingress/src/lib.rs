@@ -10,6 +10,7 @@ pub mod sni;
 pub mod postgres;
 pub mod dns;
 pub mod flows;
+pub mod icmp;
 pub mod transmit;
 pub mod control;
 pub mod metrics;

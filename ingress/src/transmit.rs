@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, IoSlice},
-    net::{SocketAddrV4, SocketAddrV6},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -39,10 +39,7 @@ impl Transmit {
     /// # Errors
     /// As the kernel says; a full queue is one more lost packet.
     pub fn v4(&self, from: SocketAddrV4, to: SocketAddrV4, segment: &Segment) -> io::Result<()> {
-        let packet = wire::build_v4(from, to, segment);
-        let address = SockaddrIn::from(SocketAddrV4::new(*to.ip(), 0));
-        sendto(self.v4.as_raw_fd(), &packet, &address, MsgFlags::MSG_DONTWAIT)?;
-        Ok(())
+        self.packet_v4(&wire::build_v4(from, to, segment), *to.ip())
     }
 
     /// Sends a segment over IPv6, through the interface `ifindex`.
@@ -56,14 +53,31 @@ impl Transmit {
         segment: &Segment,
         ifindex: u32,
     ) -> io::Result<()> {
-        let packet = wire::build_v6(from, to, segment);
-        let address = SockaddrIn6::from(SocketAddrV6::new(*to.ip(), 0, 0, 0));
+        self.packet_v6(&wire::build_v6(from, to, segment), *to.ip(), ifindex)
+    }
+
+    /// Sends a whole IPv4 packet.
+    ///
+    /// # Errors
+    /// As [`Self::v4`].
+    pub fn packet_v4(&self, packet: &[u8], to: Ipv4Addr) -> io::Result<()> {
+        let address = SockaddrIn::from(SocketAddrV4::new(to, 0));
+        sendto(self.v4.as_raw_fd(), packet, &address, MsgFlags::MSG_DONTWAIT)?;
+        Ok(())
+    }
+
+    /// Sends a whole IPv6 packet, through the interface `ifindex`.
+    ///
+    /// # Errors
+    /// As [`Self::v4`].
+    pub fn packet_v6(&self, packet: &[u8], to: Ipv6Addr, ifindex: u32) -> io::Result<()> {
+        let address = SockaddrIn6::from(SocketAddrV6::new(to, 0, 0, 0));
         // SAFETY: a plain struct of integers, for which zero is a value.
         let mut info: in6_pktinfo = unsafe { std::mem::zeroed() };
         info.ipi6_ifindex = ifindex;
         sendmsg(
             self.v6.as_raw_fd(),
-            &[IoSlice::new(&packet)],
+            &[IoSlice::new(packet)],
             &[ControlMessage::Ipv6PacketInfo(&info)],
             MsgFlags::MSG_DONTWAIT,
             Some(&address),

@@ -23,7 +23,9 @@ pub enum FromKernel {
     Acknowledged(Addressed<SocketAddrV6>),
     /// An ICMPv6 error to the NAT46 prefix, from its IPv6 header on.
     Icmp6Error(Vec<u8>),
-    /// A client's packet that the tunnel does not take, from its IPv4 header on.
+    /// An ICMP error about a packet of a listed port, from its IPv4 header on.
+    Icmp4Error(Vec<u8>),
+    /// A packet of a flow that the next device does not take, from its IP header on.
     TooBig(Vec<u8>),
     /// A packet of a flow that came with its last hop, from its IP header on.
     HopLimit(Vec<u8>),
@@ -49,11 +51,7 @@ impl Upcalls {
     ///
     /// # Errors
     /// Where the runtime is going away.
-    pub async fn read(
-        &mut self,
-        events: &mut Vec<FromKernel>,
-        most: usize,
-    ) -> std::io::Result<()> {
+    pub async fn read(&mut self, events: &mut Vec<FromKernel>, most: usize) -> std::io::Result<()> {
         let mut guard = self.ring.readable_mut().await?;
         for _ in 0..most {
             let next = guard.get_inner_mut().next().map(|record| decode(&record));
@@ -81,17 +79,14 @@ fn decode(record: &[u8]) -> Option<FromKernel> {
         Upcall::Icmp6Error => FromKernel::Icmp6Error(packet.to_vec()),
         Upcall::TooBig => FromKernel::TooBig(packet.to_vec()),
         Upcall::HopLimit => FromKernel::HopLimit(packet.to_vec()),
-        Upcall::Icmp4Error => return None,
+        Upcall::Icmp4Error => FromKernel::Icmp4Error(packet.to_vec()),
     })
 }
 
 fn split(record: &[u8]) -> Option<(Header, &[u8])> {
     let (header, packet) = record.split_at_checked(HEADER_LEN)?;
-    let word = |nth: usize| {
-        header[4 * nth..4 * nth + 4].try_into().ok().map(u32::from_ne_bytes)
-    };
-    let header =
-        Header { kind: word(0)?, ifindex: word(1)?, len: word(2)?, captured: word(3)? };
+    let word = |nth: usize| header[4 * nth..4 * nth + 4].try_into().ok().map(u32::from_ne_bytes);
+    let header = Header { kind: word(0)?, ifindex: word(1)?, len: word(2)?, captured: word(3)? };
     Some((header, packet))
 }
 

@@ -35,6 +35,12 @@ pub fn namespace(id: &str, role: &str) -> String {
     format!("{NAMESPACE_PREFIX}{id}-{role}")
 }
 
+/// The interface of one end of a lab's tunnel: `v` on the VPS, `h` at home.
+#[must_use]
+pub fn tunnel(id: &str, side: &str) -> String {
+    format!("wg{side}{id}")
+}
+
 /// Where the daemon of a lab pins its maps.
 #[must_use]
 pub fn bpffs(id: &str) -> PathBuf {
@@ -59,6 +65,10 @@ pub fn remove(id: &str) {
     for name in &names {
         // Somebody else may be cleaning too.
         let _ = Command::new("ip").args(["netns", "delete", name]).stderr(Stdio::null()).status();
+    }
+    for side in ["v", "h"] {
+        // wireguard-go has no time to do that when killed.
+        let _ = fs::remove_file(format!("/var/run/wireguard/{}.sock", tunnel(id, side)));
     }
     remove_pins(&bpffs(id));
     let _ = fs::remove_dir_all(directory(id));

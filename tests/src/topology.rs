@@ -36,7 +36,7 @@ pub struct Lab {
     /// The wires that can be impaired lead through here.
     pub wires: Namespace,
     vps_tunnel: Tunnel,
-    _home_tunnel: Tunnel,
+    home_tunnel: Tunnel,
     _reaper: Reaper,
     _alive: File,
 }
@@ -58,8 +58,8 @@ impl Lab {
         let (client, inet, vps) = (make("client")?, make("inet")?, make("vps")?);
         let (home, www, db) = (make("home")?, make("www")?, make("db")?);
         let wires = make("wires")?;
-        let vps_tunnel = Tunnel::start(&vps, &format!("wgv{id}"), &dir)?;
-        let home_tunnel = Tunnel::start(&home, &format!("wgh{id}"), &dir)?;
+        let vps_tunnel = Tunnel::start(&vps, &cleanup::tunnel(&id, "v"), &dir)?;
+        let home_tunnel = Tunnel::start(&home, &cleanup::tunnel(&id, "h"), &dir)?;
         let lab = Self {
             id,
             dir,
@@ -71,13 +71,16 @@ impl Lab {
             db,
             wires,
             vps_tunnel,
-            _home_tunnel: home_tunnel,
+            home_tunnel,
             _reaper: reaper,
             _alive: alive,
         };
         lab.wire()?;
-        lab.connect_tunnel()?;
+        lab.vps_tunnel.wait()?;
+        lab.home_tunnel.wait()?;
         lab.configure()?;
+        // Last, since a handshake that finds no way is repeated only after five seconds.
+        lab.connect_tunnel()?;
         lab.wait_for_tunnel()?;
         Ok(lab)
     }
@@ -146,7 +149,7 @@ impl Lab {
                 vps.private, home.public
             ),
         )?;
-        self._home_tunnel.configure(
+        self.home_tunnel.configure(
             &self.dir,
             &format!(
                 "[Interface]\nPrivateKey = {}\n\
@@ -199,7 +202,7 @@ impl Lab {
              route add unreachable 2001:db8:1::/64\n\
              route add {SITE_PREFIX} dev {tunnel}\n"
         ))?;
-        let tunnel = self._home_tunnel.interface();
+        let tunnel = self.home_tunnel.interface();
         // What comes from the servers leaves by the tunnel, everything else by the ISP.
         self.home.ip(&format!(
             "link add name lan type bridge\n\

@@ -2,7 +2,7 @@
 
 use crate::netns::Namespace;
 use crate::process::{self, Process, wait_until};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub const PORT: u16 = 51820;
 #[derive(Debug)]
 pub struct Tunnel {
     interface: String,
-    _process: Process,
+    process: Process,
 }
 
 impl Tunnel {
@@ -29,13 +29,18 @@ impl Tunnel {
         let mut command = namespace.command("wireguard-go")?;
         command.args(["-f", interface]).env("LOG_LEVEL", "error");
         let process = Process::spawn(&mut command, &dir.join(format!("{interface}.log")))?;
-        Ok(Self { interface: interface.to_owned(), _process: process })
+        Ok(Self { interface: interface.to_owned(), process })
+    }
+
+    /// Waits until the interface is there.
+    pub fn wait(&self) -> Result<()> {
+        let socket = format!("/var/run/wireguard/{}.sock", self.interface);
+        wait_until(Duration::from_secs(5), "wireguard-go", || Path::new(&socket).exists())
+            .with_context(|| self.process.log_tail())
     }
 
     /// Gives it keys and a peer; `wg setconf` format.
     pub fn configure(&self, dir: &Path, config: &str) -> Result<()> {
-        let socket = format!("/var/run/wireguard/{}.sock", self.interface);
-        wait_until(Duration::from_secs(5), "wireguard-go", || Path::new(&socket).exists())?;
         let file = dir.join(format!("{}.conf", self.interface));
         fs::write(&file, config)?;
         process::output(Command::new("wg").args(["setconf", &self.interface]).arg(file))?;

@@ -21,12 +21,12 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    config::{Config, Protocol},
     control::{
         self, Control, Count, Direction, DropCount, Drops, ErrorKind, Filter, Flow, FlowState,
         FlowTable, Flows, Interface, Listener, Request, Response, SiteStatus, Stats, Status,
         Traffic,
     },
-    config::{Config, Protocol},
     dataplane::{Counters, FlowMaps, Pins},
     dns::LookupResult,
     flows::{self, Cause},
@@ -216,8 +216,7 @@ impl Control for Desk {
             Request::Reload => self.reload().await,
             Request::Explain { name } => {
                 let config = self.shared.config();
-                let explanation =
-                    control::explain(&config, &self.shared.resolver, &name).await;
+                let explanation = control::explain(&config, &self.shared.resolver, &name).await;
                 Response::Explanation(explanation)
             }
         }
@@ -304,9 +303,8 @@ fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow> {
         listen: tuple.listen,
         host: handshake.host.clone(),
         site: site.and_then(|site| config.sites.get(site)).map(|site| site.name.clone()),
-        backend: backend.map(|backend: &crate::handshake::Backend| -> SocketAddrV6 {
-            backend.address
-        }),
+        backend: backend
+            .map(|backend: &crate::handshake::Backend| -> SocketAddrV6 { backend.address }),
         nat46_source: prefix.embed(tuple.client.ip().octets()).into(),
         state: FlowState::Handshake,
         age_seconds: handshake.age.as_secs(),

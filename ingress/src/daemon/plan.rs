@@ -139,10 +139,8 @@ fn listeners(
     let (mut keys, mut listening) = (HashMap::new(), HashMap::new());
     for listen in &config.listen {
         let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
-        let default_host = listen
-            .default_host
-            .as_ref()
-            .and_then(|host| HostName::from_wire(host.as_bytes()).ok());
+        let default_host =
+            listen.default_host.as_ref().and_then(|host| HostName::from_wire(host.as_bytes()).ok());
         for address in addresses {
             for port in &listen.ports {
                 let key = ListenerKey {

@@ -1,10 +1,6 @@
 //! Keeps programs and tables in step with the network and the configuration.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use ingress_common::maps::Device;
@@ -201,5 +197,9 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("dns", old.dns != new.dns),
         ("hosts", old.hosts != new.hosts),
     ];
-    parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| format!("{part} changed")).collect()
+    parts
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(part, _)| format!("{part} changed"))
+        .collect()
 }

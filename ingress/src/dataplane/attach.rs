@@ -84,13 +84,8 @@ pub(super) fn attach(
 /// Takes the program off an interface, however it was attached.
 pub(super) fn detach(pins: &Pins, interface: &str) {
     if pins.link(interface).is_dir() {
-        let filter = SchedClassifierLink::attached(
-            interface,
-            TcAttachType::Ingress,
-            PRIORITY,
-            HANDLE,
-            None,
-        );
+        let filter =
+            SchedClassifierLink::attached(interface, TcAttachType::Ingress, PRIORITY, HANDLE, None);
         if let Err(error) = filter.map_err(ProgramError::from).and_then(|link| link.detach()) {
             tracing::debug!(%error, interface, "no filter to detach");
         }

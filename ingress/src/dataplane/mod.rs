@@ -14,8 +14,9 @@ use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
 
 pub use attach::{Attached, Hook};
 pub use pins::Pins;
-pub use tables::{host, host_name, 
-    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables,
+pub use tables::{
+    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
+    host_name,
 };
 
 /// The object that ingress/build.rs made.
@@ -40,7 +41,9 @@ impl Dataplane {
             .map_max_entries("FLOWS", max_flows)
             .map_max_entries("RETURNS", max_flows)
             .load(OBJECT)
-            .context("the kernel did not take the maps; `ingressctl doctor` checks what they need")?;
+            .context(
+                "the kernel did not take the maps; `ingressctl doctor` checks what they need",
+            )?;
         for name in Hook::PROGRAMS {
             program(&mut ebpf, name)?
                 .load()

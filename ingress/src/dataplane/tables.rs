@@ -144,7 +144,9 @@ impl Routes {
         let present = self.list()?;
         for (net, route) in wanted {
             if present.get(net) != Some(route) {
-                self.0.insert(&route_key(net), *route, 0).with_context(|| format!("route {net}"))?;
+                self.0
+                    .insert(&route_key(net), *route, 0)
+                    .with_context(|| format!("route {net}"))?;
             }
         }
         for net in present.keys().filter(|net| !wanted.contains_key(*net)) {
@@ -241,6 +243,8 @@ impl Marks {
 fn forget(result: Result<(), MapError>) {
     match result {
         Ok(()) | Err(MapError::KeyNotFound) => {}
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
         Err(error) => tracing::warn!(%error, "a mark stays in its map"),
     }
 }

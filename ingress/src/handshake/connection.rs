@@ -85,8 +85,10 @@ impl Connection {
             delivery.splice.pass_to_backend(self.client.tuple, segment, turn.out);
             return None;
         }
-        if let Some(isn) = admission.and_then(|admission| admission.client_isn) {
-            self.client.stream.begin(isn.plus(1));
+        if let Phase::Reading(reading) = &mut self.phase
+            && let Some(isn) = admission.and_then(|admission| admission.client_isn)
+        {
+            reading.begin(isn.plus(1), &segment.payload, &mut self.client, turn.now);
         }
         if segment.has(Flags::SYN) {
             return None;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::Flags;
+use ingress_common::tcp::{Flags, Seq};
 
 use super::client::Client;
 use super::{Admission, Outcome, Protocol, Segment, Turn};
@@ -13,6 +13,12 @@ use crate::sni::{HelloError, HelloReader, HostName, ServerName};
 /// together arrive together, short enough that a client which waits for the acknowledgment doesn't notice.
 const FIRST_ACKNOWLEDGMENT: Duration = Duration::from_millis(20);
 
+/// How long a doubtful beginning waits for a better one: more than segments overtake each other by, and well
+/// within the second in which a client has its refusal.
+const DOUBT: Duration = Duration::from_millis(250);
+/// The first octet of TLS (RFC 8446 §5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+
 #[derive(Debug)]
 pub(super) struct Reading {
     reader: HelloReader,
@@ -21,6 +27,8 @@ pub(super) struct Reading {
     preamble: bool,
     default_host: Option<HostName>,
     deadline: Instant,
+    /// Where the stream begins, if the cookie's word is to be believed, and when it will be.
+    doubtful: Option<(Seq, Instant)>,
     acknowledge_at: Option<Instant>,
     /// The client has needed an acknowledgment once, so it gets them at once.
     eager: bool,
@@ -44,18 +52,24 @@ impl Reading {
             },
             default_host: admission.default_host.clone(),
             deadline,
+            doubtful: None,
             acknowledge_at: None,
             eager: false,
         }
     }
 
     pub(super) fn timeout(&self) -> Instant {
-        self.acknowledge_at.map_or(self.deadline, |at| at.min(self.deadline))
+        let doubt = self.doubtful.map(|(_, until)| until);
+        [self.acknowledge_at, doubt].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
     pub(super) fn on_timeout(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Read {
         if turn.now >= self.deadline {
             return Read::Refuse(Outcome::HelloTimeout);
+        }
+        if let Some((base, _)) = self.doubtful.take_if(|(_, until)| turn.now >= *until) {
+            client.stream.begin(base);
+            return self.advance(client, turn);
         }
         if self.acknowledge_at.is_some_and(|at| turn.now >= at) {
             self.acknowledge_at = None;
@@ -63,6 +77,23 @@ impl Reading {
             client.acknowledge(turn.out);
         }
         Read::Incomplete
+    }
+
+    /// Takes the cookie's word that the client's stream begins at `base`, with these octets. One in 256
+    /// segments from the middle of a hello is taken for its beginning, too, so what cannot be one has to wait
+    /// for the true one.
+    pub(super) fn begin(&mut self, base: Seq, octets: &[u8], client: &mut Client, now: Instant) {
+        let opens = match octets.first() {
+            Some(&HANDSHAKE_RECORD) => true,
+            Some(0) => self.preamble,
+            Some(_) | None => false,
+        };
+        if opens {
+            self.doubtful = None;
+            client.stream.begin(base);
+        } else if !client.stream.begun() {
+            self.doubtful.get_or_insert((base, now + DOUBT));
+        }
     }
 
     /// Takes a segment and reads on.

@@ -270,6 +270,8 @@ fn refusals_are_exact() {
 fn resets_are_exact_and_repeated() {
     let mut bench = Bench::new(Protocol::Tls);
     let actions = bench.client(0, 0, ACK, b"GET / HTTP/1.1\r\n");
+    assert_eq!(outcome(&actions), None, "it may be a tail");
+    let actions = bench.pass(300);
     let reset = Segment::reset(COOKIE.plus(1), Some(ISN.plus(17)));
     assert_eq!(to_client(&actions), [&reset]);
     assert_eq!(outcome(&actions), Some(Outcome::NotTls));
@@ -439,6 +441,33 @@ fn a_new_connection_takes_the_tuple_over_and_an_old_segment_does_not() {
     bench.resolve(Ok(vec![backend(1)]));
     assert_eq!(splice(&bench.syn_ack(None)).unwrap().cookie, Seq(7_000_000));
     assert_eq!(bench.machine.len(), 0);
+}
+
+#[test]
+fn a_tail_that_the_cookie_takes_for_the_beginning_waits_too() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let hello = hello(600);
+    let (head, tail) = hello.split_at(300);
+    let segment = Segment {
+        seq: ISN.plus(1 + 300),
+        ack: COOKIE.plus(1),
+        flags: ACK,
+        payload: tail.to_vec(),
+        ..Segment::default()
+    };
+    let admission = Some(Admission {
+        cookie: COOKIE,
+        client_isn: Some(ISN.plus(300)),
+        options: SynOptions::default(),
+        promised_scale: None,
+        protocol: Protocol::Tls,
+        default_host: None,
+    });
+    let actions = bench.handle(Event::Client { tuple: tuple(), segment, admission });
+    assert_eq!(outcome(&actions), None);
+    bench.pass(100);
+    let actions = bench.client(0, 0, ACK, head);
+    assert!(matches!(actions[..], [Action::Resolve { .. }]), "{actions:?}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ fn fetch(curl: Curl) -> Result<Answer> {
     }
     let facts = &answer.facts;
     let took = facts["time_total"].as_f64().context("curl knows how long it took")?;
-    println!("  HTTP/{} {} in {:.1} ms", facts["http_version"], answer.status(), took * 1000.0);
+    let version = facts["http_version"].as_str().unwrap_or("?");
+    println!("  HTTP/{version} {} in {:.1} ms", answer.status(), took * 1000.0);
     Ok(answer)
 }
 

@@ -1,0 +1,45 @@
+//! ICMP errors from the world about packets that we sent on behalf of a backend.
+
+use ingress_common::{
+    maps::ClientKey,
+    upcall::Upcall,
+    verdict::{DropReason, Verdict},
+};
+use network_types::ip::Ipv4Hdr;
+
+use crate::{admit, packet::Packet, upcall};
+
+/// Of ICMP (RFC 792).
+pub const PROTOCOL: u8 = 1;
+const TCP: u8 = 6;
+const DESTINATION_UNREACHABLE: u8 = 3;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
+/// Where the quoted packet stands, and the ports behind its header.
+const QUOTED: usize = 20 + 8;
+const PORTS: usize = QUOTED + 20;
+
+/// An error whose quoted packet came from a listed port goes to the daemon, which translates it. The
+/// kernel has no connection there that could want it.
+#[inline(always)]
+pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
+    let kind = packet.read::<u8>(20);
+    let quoted = packet.read::<Ipv4Hdr>(QUOTED);
+    let ports = packet.read::<[[u8; 2]; 2]>(PORTS);
+    let (Some(kind), Some(quoted), Some([from, to])) = (kind, quoted, ports) else {
+        return Verdict::Kernel;
+    };
+    let error =
+        kind == DESTINATION_UNREACHABLE || kind == TIME_EXCEEDED || kind == PARAMETER_PROBLEM;
+    if !error || ip.vihl != 0x45 || quoted.vihl != 0x45 || quoted.proto != TCP {
+        return Verdict::Kernel;
+    }
+    let key = ClientKey::new(quoted.dst_addr, to, quoted.src_addr, from);
+    if !admit::is_listed(&key) {
+        return Verdict::Kernel;
+    }
+    if !upcall::take_token() {
+        return Verdict::Drop(DropReason::RateLimited);
+    }
+    upcall::hand_up(packet, Upcall::Icmp4Error)
+}

@@ -1,0 +1,167 @@
+//! What the handshakes want done, done.
+
+use std::{net::SocketAddrV6, time::Duration};
+
+use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
+
+use super::{Core, log_send, warn};
+use crate::{
+    daemon::{
+        clock::boot_nanos,
+        shared::{Shared, Tally},
+    },
+    dns::{LookupError, select},
+    flows::{Cause, InstallError, client_key, keys},
+    handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
+    sni::HostName,
+};
+
+impl Core {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Pend { tuple } => {
+                if self.flows.remove(tuple) {
+                    self.shared.tally.closed(Cause::Replaced);
+                }
+                warn("mark a client", self.marks.pend(&client_key(tuple), boot_nanos()));
+            }
+            Action::Resolve { tuple, host } => self.resolve(tuple, host),
+            Action::Expect { tuple, backend } => {
+                let (_, key) = keys(tuple, backend.address, backend.source);
+                self.expected.insert(key, tuple);
+                warn("expect a backend", self.marks.expect(&key, boot_nanos()));
+            }
+            Action::Unexpect { tuple, backend } => {
+                let (_, key) = keys(tuple, backend.address, backend.source);
+                self.unexpect(&key);
+            }
+            Action::ToClient { tuple, segment } => {
+                log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
+            }
+            Action::ToBackend { tuple, backend, segment } => {
+                if self.refused != Some(tuple) {
+                    self.to_backend(tuple, &backend, &segment);
+                }
+            }
+            Action::Install { tuple, splice } => self.install(tuple, &splice),
+            Action::Uninstall { tuple } => {
+                if self.flows.remove(tuple) {
+                    self.shared.tally.closed(Cause::BackendGone);
+                }
+            }
+            Action::Finish { tuple, outcome, host, elapsed } => {
+                self.finish(tuple, outcome, host.as_ref(), elapsed);
+            }
+        }
+    }
+
+    fn to_backend(&self, tuple: ClientTuple, backend: &Backend, segment: &Segment) {
+        let from = SocketAddrV6::new(backend.source, tuple.client.port(), 0, 0);
+        let applied = self.shared.applied();
+        // Without a tunnel the packet is lost, as on any other broken path.
+        if let Some(index) = applied.tunnel(backend.site).and_then(|tunnel| tunnel.index) {
+            log_send(self.transmit.v6(from, backend.address, segment, index));
+        }
+    }
+
+    fn install(&mut self, tuple: ClientTuple, splice: &Splice) {
+        let (client_key, backend_key) = keys(tuple, splice.backend.address, splice.backend.source);
+        match self.flows.install(tuple, splice, boot_nanos()) {
+            Ok(()) => {
+                Tally::bump(&self.shared.tally.opened);
+                if splice.watch.is_some() {
+                    self.watched.insert(backend_key, tuple);
+                }
+            }
+            Err(error) => {
+                if matches!(error, InstallError::Full) {
+                    Tally::bump(&self.shared.tally.table_full);
+                }
+                tracing::warn!(client = %tuple.client, host = %splice.host, "refused: {error}");
+                self.refuse(tuple, splice);
+            }
+        }
+        self.marks.unpend(&client_key);
+        self.unexpect(&backend_key);
+    }
+
+    /// Both ends are told that there will be no connection.
+    fn refuse(&mut self, tuple: ClientTuple, splice: &Splice) {
+        let acknowledged = splice.client_isn.plus(1);
+        let to_client = Segment::reset(splice.cookie.plus(1), Some(acknowledged));
+        log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
+        self.to_backend(tuple, &splice.backend, &Segment::reset(acknowledged, None));
+        self.refused = Some(tuple);
+    }
+
+    fn finish(
+        &mut self,
+        tuple: ClientTuple,
+        outcome: Outcome,
+        host: Option<&HostName>,
+        elapsed: Duration,
+    ) {
+        self.marks.unpend(&client_key(tuple));
+        let theirs: Vec<BackendKey> = self
+            .expected
+            .iter()
+            .filter(|(_, whose)| **whose == tuple)
+            .map(|(key, _)| *key)
+            .collect();
+        theirs.iter().for_each(|key| self.unexpect(key));
+        self.watched.retain(|_, whose| *whose != tuple);
+        self.shared.tally.outcome(outcome);
+        let host = host.map_or("-", HostName::as_str);
+        let (client, outcome_name) = (tuple.client, outcome.as_str());
+        if outcome == Outcome::Spliced {
+            self.shared.handshake_seconds.observe(elapsed);
+            tracing::debug!(%client, listen = %tuple.listen, host, ?elapsed, "spliced");
+        } else {
+            tracing::info!(%client, listen = %tuple.listen, host, outcome = outcome_name, "refused");
+        }
+    }
+
+    fn unexpect(&mut self, key: &BackendKey) {
+        self.expected.remove(key);
+        self.marks.unexpect(key);
+    }
+
+    fn resolve(&self, tuple: ClientTuple, host: HostName) {
+        let (shared, answer) = (self.shared.clone(), self.resolutions.clone());
+        tokio::spawn(async move {
+            let result = backends(&shared, tuple, &host).await;
+            let _ = answer.send((tuple, host, result));
+        });
+    }
+}
+
+/// The servers of a name, in the order in which to try them.
+async fn backends(
+    shared: &Shared,
+    tuple: ClientTuple,
+    host: &HostName,
+) -> Result<Vec<Backend>, ResolveError> {
+    let addresses = shared.resolver.lookup(host.as_str()).await.map_err(|error| match error {
+        LookupError::NotFound => ResolveError::NotFound,
+        LookupError::Failed(reason) => {
+            tracing::info!(%host, "cannot be looked up: {reason}");
+            ResolveError::Failed
+        }
+    })?;
+    let (config, applied) = (shared.config(), shared.applied());
+    let inside = select(&addresses, &config.sites).map_err(|_| ResolveError::OutsidePrefixes)?;
+    let net = config.nat46.network();
+    let prefix = Nat46Prefix::new(net.network().octets(), net.prefix_len())
+        .map_err(|_| ResolveError::Failed)?;
+    let source = prefix.embed(tuple.client.ip().octets()).into();
+    let backends = inside.into_iter().filter_map(|(address, site)| {
+        let mtu = applied.tunnels.get(site)?.mtu.unwrap_or(1280);
+        Some(Backend {
+            address: SocketAddrV6::new(address, tuple.listen.port(), 0, 0),
+            source,
+            site: *applied.site_numbers.get(site)?,
+            mss_limit: u16::try_from(mtu.saturating_sub(60)).unwrap_or(u16::MAX),
+        })
+    });
+    Ok(backends.collect())
+}

@@ -1,0 +1,188 @@
+//! What the programs hand up, taken in.
+
+use std::net::{SocketAddrV4, SocketAddrV6};
+
+use ingress_common::{
+    addr::Nat46Prefix,
+    cookie,
+    maps::BackendKey,
+    tcp::{Flags, Seq},
+};
+
+use super::{Core, log_send};
+use crate::{
+    config,
+    control::Interface,
+    daemon::clock::boot_nanos,
+    flows::client_key,
+    handshake::{Admission, ClientTuple, Event, Protocol, Segment},
+    icmp::{self, QuotedV4, QuotedV6},
+    upcall::FromKernel,
+    wire::{self, Addressed},
+};
+
+/// ICMPv6 type (RFC 4443 §3.2).
+const PACKET_TOO_BIG: u8 = 2;
+/// Assumed of a device that is not there.
+const LEAST_MTU: u32 = 1280;
+
+impl Core {
+    pub(super) fn on_upcall(&mut self, upcall: FromKernel) {
+        match upcall {
+            FromKernel::Client(packet) => self.on_client(packet),
+            FromKernel::Backend(packet) => {
+                if let Some(tuple) = self.expected.get(&backend_key(&packet)).copied() {
+                    let Addressed { source: from, segment, .. } = packet;
+                    self.on_event(Event::Backend { tuple, from, segment });
+                }
+            }
+            FromKernel::Acknowledged(packet) => {
+                if let Some(tuple) = self.watched.get(&backend_key(&packet)).copied() {
+                    self.on_event(Event::BackendAcked { tuple, ack: packet.segment.ack });
+                }
+            }
+            FromKernel::ResetClient(packet) => {
+                if let Some(reset) = reset_for(&packet.segment) {
+                    log_send(self.transmit.v4(packet.destination, packet.source, &reset));
+                }
+            }
+            FromKernel::ResetBackend(packet) => {
+                let site = self.shared.config().site_of(*packet.source.ip());
+                let index = site.and_then(|site| self.shared.applied().tunnels.get(site)?.index);
+                if let (Some(reset), Some(index)) = (reset_for(&packet.segment), index) {
+                    log_send(self.transmit.v6(packet.destination, packet.source, &reset, index));
+                }
+            }
+            FromKernel::Icmp6Error(packet) => self.on_icmp6_error(&packet),
+            FromKernel::Icmp4Error(packet) => self.on_icmp4_error(&packet),
+            FromKernel::TooBig(packet) => {
+                self.report(&packet, icmp::too_big_for_client, icmp::too_big_for_backend);
+            }
+            FromKernel::HopLimit(packet) => self.report(
+                &packet,
+                |packet, _| icmp::hop_limit_for_client(packet),
+                |packet, _, from| icmp::hop_limit_for_backend(packet, from),
+            ),
+        }
+    }
+
+    /// From a site: about a SYN of ours, or about a flow, and then for its client.
+    fn on_icmp6_error(&mut self, packet: &[u8]) {
+        let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
+        if let Some(tuple) = self.expected.get(&key).copied() {
+            // Too big is no refusal; a SYN never is.
+            if packet.get(40) != Some(&PACKET_TOO_BIG) {
+                let port = u16::from_be_bytes(key.backend_port);
+                let backend = SocketAddrV6::new(key.backend.into(), port, 0, 0);
+                self.on_event(Event::Unreachable { tuple, backend });
+            }
+            return;
+        }
+        let Some(flow) = self.flows.by_backend(&key) else { return };
+        let mtu = mtu(self.shared.applied().uplink.as_ref());
+        if let Some(error) = icmp::to_v4(packet, &flow, mtu) {
+            log_send(self.transmit.packet_v4(&error, flow.client.into()));
+        }
+    }
+
+    /// From the world, about a flow: for its backend.
+    fn on_icmp4_error(&mut self, packet: &[u8]) {
+        let Some(key) = QuotedV4::of(packet).map(|quoted| quoted.key()) else { return };
+        let Some((flow, site)) = self.flows.by_client(&key) else { return };
+        let applied = self.shared.applied();
+        let (Some(prefix), Some(tunnel)) = (self.nat46(), applied.tunnel(site)) else { return };
+        if let Some(error) = icmp::to_v6(packet, &flow, &prefix, mtu(Some(tunnel))) {
+            self.send_to_site(&error, flow.backend, tunnel.index);
+        }
+    }
+
+    /// Tells the sender of a flow's packet that it went no further than here.
+    fn report(
+        &self,
+        packet: &[u8],
+        for_client: impl FnOnce(&[u8], u32) -> Option<Vec<u8>>,
+        for_backend: impl FnOnce(&[u8], u32, [u8; 16]) -> Option<Vec<u8>>,
+    ) {
+        let applied = self.shared.applied();
+        match packet {
+            [first, ..] if first >> 4 == 4 => {
+                let Some(read) = wire::read_v4(packet, usize::MAX) else { return };
+                let tuple = ClientTuple { client: read.source, listen: read.destination };
+                let Some((_, site)) = self.flows.by_client(&client_key(tuple)) else { return };
+                if let Some(error) = for_client(packet, mtu(applied.tunnel(site))) {
+                    log_send(self.transmit.packet_v4(&error, *read.source.ip()));
+                }
+            }
+            _ => {
+                let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
+                let Some(flow) = self.flows.by_backend(&backend_key(&read)) else { return };
+                let Some(prefix) = self.nat46() else { return };
+                let from = prefix.embed(flow.listen);
+                let site = self.shared.config().site_of(*read.source.ip());
+                let index = site.and_then(|site| applied.tunnels.get(site)?.index);
+                if let Some(error) = for_backend(packet, mtu(applied.uplink.as_ref()), from) {
+                    self.send_to_site(&error, flow.backend, index);
+                }
+            }
+        }
+    }
+
+    fn send_to_site(&self, packet: &[u8], backend: [u8; 16], index: Option<u32>) {
+        if let Some(index) = index {
+            log_send(self.transmit.packet_v6(packet, backend.into(), index));
+        }
+    }
+
+    fn nat46(&self) -> Option<Nat46Prefix> {
+        let net = self.shared.config().nat46.network();
+        Nat46Prefix::new(net.network().octets(), net.prefix_len()).ok()
+    }
+
+    /// The program has checked the cookie; what it says is read here.
+    fn on_client(&mut self, packet: Addressed<SocketAddrV4>) {
+        let tuple = ClientTuple { client: packet.source, listen: packet.destination };
+        let applied = self.shared.applied();
+        let Some(listening) = applied.listeners.get(&tuple.listen) else { return };
+        let segment = packet.segment;
+        let cookie = segment.ack.minus(1);
+        let key = client_key(tuple);
+        let admitted = cookie::check(&self.keys, boot_nanos(), &key, segment.seq, cookie);
+        let admission = admitted.map(|admitted| Admission {
+            cookie,
+            client_isn: admitted.client_isn,
+            options: admitted.options,
+            promised_scale: admitted.options.window_scale.map(|_| listening.scale),
+            protocol: match listening.protocol {
+                config::Protocol::Tls => Protocol::Tls,
+                config::Protocol::Postgres => Protocol::Postgres,
+            },
+            default_host: listening.default_host.clone(),
+        });
+        self.on_event(Event::Client { tuple, segment, admission });
+    }
+}
+
+fn mtu(device: Option<&Interface>) -> u32 {
+    device.and_then(|device| device.mtu).unwrap_or(LEAST_MTU)
+}
+
+/// RFC 9293 §3.10.7.1: what the sender of a stray segment takes for an answer. None for a reset.
+fn reset_for(segment: &Segment) -> Option<Segment> {
+    if segment.has(Flags::RST) {
+        return None;
+    }
+    if segment.has(Flags::ACK) {
+        return Some(Segment::reset(segment.ack, None));
+    }
+    let control = u32::from(segment.has(Flags::SYN)) + u32::from(segment.has(Flags::FIN));
+    Some(Segment::reset(Seq(0), Some(segment.end().plus(control))))
+}
+
+fn backend_key(packet: &Addressed<SocketAddrV6>) -> BackendKey {
+    BackendKey::new(
+        packet.source.ip().octets(),
+        packet.source.port().to_be_bytes(),
+        packet.destination.ip().octets(),
+        packet.destination.port().to_be_bytes(),
+    )
+}

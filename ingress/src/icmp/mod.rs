@@ -1,0 +1,135 @@
+//! ICMP errors about spliced flows: translated both ways (RFC 7915 §4.2, 5.2), or made here.
+//!
+//! The quoted packet goes back into the form in which its sender sent it, sequence numbers included: a TCP
+//! that does not find its own numbers in an error ignores it (RFC 5927), and path MTU discovery dies
+//! silently. Errors are rare, so all this happens in the daemon; the programs hand them up at a limited rate.
+
+mod made;
+mod quote;
+#[cfg(test)]
+mod tests;
+mod to_v4;
+mod to_v6;
+
+pub use made::{
+    hop_limit_for_backend, hop_limit_for_client, too_big_for_backend, too_big_for_client,
+};
+pub use quote::{QuotedV4, QuotedV6};
+pub use to_v4::to_v4;
+pub use to_v6::to_v6;
+
+use ingress_common::{
+    addr::Nat46Prefix,
+    checksum::{Sum, pseudo_v6},
+};
+
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+/// Header of an ICMP or ICMPv6 error.
+const ICMP: usize = 8;
+const ICMP_V4: u8 = 1;
+const ICMP_V6: u8 = 58;
+const TCP: u8 = 6;
+const HOP_LIMIT: u8 = 64;
+/// An ICMP error is no longer than this (RFC 1812 §4.3.2.3), an ICMPv6 one no longer than IPv6's least MTU.
+const LONGEST_V4: usize = 576;
+const LONGEST_V6: usize = 1280;
+
+/// A flow as an error needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spliced {
+    /// The client's address.
+    pub client: [u8; 4],
+    /// The address of ours that it connected to.
+    pub listen: [u8; 4],
+    /// The backend's address.
+    pub backend: [u8; 16],
+    /// The client as the backend knows it.
+    pub source: [u8; 16],
+    /// What the backend's sequence numbers are raised by.
+    pub delta: u32,
+}
+
+impl Spliced {
+    fn address_change_to_v4(&self) -> Sum {
+        self.v4().plus(Sum(u32::from(!self.v6().fold())))
+    }
+
+    fn address_change_to_v6(&self) -> Sum {
+        self.v6().plus(Sum(u32::from(!self.v4().fold())))
+    }
+
+    fn v4(&self) -> Sum {
+        Sum::default().add4(self.client).add4(self.listen)
+    }
+
+    fn v6(&self) -> Sum {
+        Sum::default().add16(&self.backend).add16(&self.source)
+    }
+}
+
+/// An ICMP error without its addresses.
+struct Error {
+    kind: u8,
+    code: u8,
+    /// The second word of the header: MTU, pointer, or nothing.
+    detail: [u8; 4],
+}
+
+impl Error {
+    fn over_v4(&self, from: [u8; 4], to: [u8; 4], quoted: &[u8]) -> Vec<u8> {
+        let quoted = &quoted[..quoted.len().min(LONGEST_V4 - IPV4 - ICMP)];
+        let mut packet = vec![0; IPV4];
+        packet.extend([self.kind, self.code, 0, 0]);
+        packet.extend(self.detail);
+        packet.extend(quoted);
+        let checksum = Sum::default().run(&packet[IPV4..]).checksum();
+        packet[IPV4 + 2..IPV4 + 4].copy_from_slice(&checksum);
+        let len = packet.len();
+        write_v4(&mut packet, from, to, ICMP_V4, len);
+        packet
+    }
+
+    fn over_v6(&self, from: [u8; 16], to: [u8; 16], quoted: &[u8]) -> Vec<u8> {
+        let quoted = &quoted[..quoted.len().min(LONGEST_V6 - IPV6 - ICMP)];
+        let mut packet = vec![0; IPV6];
+        packet.extend([self.kind, self.code, 0, 0]);
+        packet.extend(self.detail);
+        packet.extend(quoted);
+        let len = (packet.len() - IPV6) as u16;
+        let pseudo = pseudo_v6(&from, &to, ICMP_V6, len);
+        let checksum = pseudo.plus(Sum::default().run(&packet[IPV6..])).checksum();
+        packet[IPV6 + 2..IPV6 + 4].copy_from_slice(&checksum);
+        write_v6(&mut packet, from, to, ICMP_V6, len);
+        packet
+    }
+}
+
+/// Fills in an IPv4 header at the start of `packet`, for a packet of `len` octets.
+fn write_v4(packet: &mut [u8], from: [u8; 4], to: [u8; 4], protocol: u8, len: usize) {
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    packet[6] = 0x40;
+    packet[8] = HOP_LIMIT;
+    packet[9] = protocol;
+    packet[10..12].fill(0);
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    let checksum = Sum::default().run(&packet[..IPV4]).checksum();
+    packet[10..12].copy_from_slice(&checksum);
+}
+
+/// Fills in an IPv6 header at the start of `packet`, for a payload of `len` octets.
+fn write_v6(packet: &mut [u8], from: [u8; 16], to: [u8; 16], protocol: u8, len: u16) {
+    packet[0] = 0x60;
+    packet[4..6].copy_from_slice(&len.to_be_bytes());
+    packet[6] = protocol;
+    packet[7] = HOP_LIMIT;
+    packet[8..24].copy_from_slice(&from);
+    packet[24..40].copy_from_slice(&to);
+}
+
+/// A hop in the world as the sites know it.
+fn embedded(prefix: &Nat46Prefix, hop: [u8; 4]) -> [u8; 16] {
+    prefix.embed(hop)
+}
