@@ -14,7 +14,7 @@ use ingress_common::upcall::{HEADER_LEN, Upcall};
 use ingress_common::verdict::{Cookie, DropReason, Traffic};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::frame::{ETHERNET, ethernet};
+use crate::frame::{ETHERNET, Tcp, ethernet, unpadded};
 use crate::pins::Pins;
 use crate::place;
 use crate::test_run::{Ran, Skb, test_run};
@@ -159,13 +159,29 @@ impl Bench {
         self.secrets.set_keys(place::KEYS).unwrap();
         self.secrets.beat(now()).unwrap();
         self.grant_answers(BURST);
-        while self.ring.next().is_some() {}
+        self.empty_ring();
         self.before = self.count();
     }
 
     /// Sets how many answers strangers may still ask for.
     pub fn grant_answers(&mut self, tokens: u64) {
         self.answers.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
+    }
+
+    /// Leaves no room in the ring for another record.
+    pub fn fill_ring(&mut self) {
+        let tuple = place::client_key();
+        self.marks.pend(&tuple, now()).unwrap();
+        let large = Tcp { payload: vec![0; 3000], ..place::client_segment() };
+        let skb = Skb { gso_size: 1400, repeat: 600, ..Skb::default() };
+        test_run(self.uplink.as_fd(), &unpadded(&large.over4(&place::from_client())), skb).unwrap();
+        self.marks.unpend(&tuple);
+        self.before = self.count();
+    }
+
+    /// Throws away what is in it.
+    pub fn empty_ring(&mut self) {
+        while self.ring.next().is_some() {}
     }
 
     /// Installs the flow of [`place::CLIENT`].

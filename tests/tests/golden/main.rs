@@ -8,6 +8,7 @@
 mod admission;
 mod bench;
 mod frame;
+mod icmp4;
 mod ipv6;
 mod listed;
 mod mss;
@@ -15,7 +16,9 @@ mod pins;
 mod place;
 mod spoofing;
 mod strangers;
+mod sums;
 mod synack;
 mod test_run;
 mod to_backend;
 mod to_client;
+mod watch;
