@@ -118,14 +118,11 @@ fn established<const L2: usize>(
     let header = ip_header(ip, flow, v4_len, packet.gso_size() != 0);
     packet.change_protocol(ETH_P_IP)?;
     packet.write(0, &header)?;
-    // The IPv6 header is gone from the packet's sum, and the IPv4 header sums up to zero.
-    packet.add_to_packet_sum(
-        Sum(0)
-            .sub4(ip.vcf)
-            .sub2(ip.payload_len)
-            .sub2([ip.next_hdr, ip.hop_limit])
-            .plus(Sum(!Sum(0).add16(&ip.src_addr).add16(&ip.dst_addr).fold() as u32)),
-    );
+    // The helper took the octets that are no more out of the packet's sum: the first twenty of the IPv6
+    // header. The others have given way to an IPv4 header, which sums up to zero.
+    let [.., a, b, c, d] = ip.src_addr;
+    let gone = Sum(0).add4([a, b, c, d]).add16(&ip.dst_addr);
+    packet.add_to_packet_sum(Sum(!gone.fold() as u32));
 
     flow.last_seen = now();
     flow.closing = flows::closing(flow.closing, flags);

@@ -159,7 +159,7 @@ impl Bench {
         self.secrets.set_keys(place::KEYS).unwrap();
         self.secrets.beat(now()).unwrap();
         self.grant_answers(BURST);
-        self.empty_ring();
+        while self.ring.next().is_some() {}
         self.before = self.count();
     }
 
@@ -168,7 +168,7 @@ impl Bench {
         self.answers.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
     }
 
-    /// Leaves no room in the ring for another record.
+    /// Leaves no room in the ring for another record, until a look at the next run empties it.
     pub fn fill_ring(&mut self) {
         let tuple = place::client_key();
         self.marks.pend(&tuple, now()).unwrap();
@@ -177,11 +177,6 @@ impl Bench {
         test_run(self.uplink.as_fd(), &unpadded(&large.over4(&place::from_client())), skb).unwrap();
         self.marks.unpend(&tuple);
         self.before = self.count();
-    }
-
-    /// Throws away what is in it.
-    pub fn empty_ring(&mut self) {
-        while self.ring.next().is_some() {}
     }
 
     /// Installs the flow of [`place::CLIENT`].

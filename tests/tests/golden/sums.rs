@@ -1,34 +1,26 @@
 //! Packets that the device has summed up as a whole (`CHECKSUM_COMPLETE`): whatever the programs change,
-//! that sum has to follow, or the next receiver on this machine takes the packet for damaged. The test
-//! run itself compares.
+//! that sum has to follow, or the next receiver on this machine takes the packet for damaged.
+//!
+//! The test run itself compares. It does so even after a change of the packet's length, with which the
+//! kernel gives the sum up: so nothing here is padded, and every SYN is as long as its answer.
 
 use crate::bench::{Bench, Fate, bench};
 use crate::frame::{Ip4, Ip6, Tcp, UDP, flag, unpadded};
 use crate::place::{
-    self, BACKEND, WORLD, backend_segment, client_segment, from_backend, from_client, splice,
+    BACKEND, WORLD, backend_segment, client_segment, from_backend, from_client, splice,
 };
 use crate::test_run::Skb;
 
 const SUMMED: Skb = Skb { gso_size: 0, gso_segs: 0, ifindex: 1, summed: true, repeat: 1 };
 
-/// The frame, with and without something behind the packet.
-fn frames(packet: &[u8]) -> [Vec<u8>; 3] {
-    let frame = unpadded(packet);
-    [frame.clone(), [&frame[..], &[0; 7]].concat(), [&frame[..], &[0xde, 0xad, 0xbe]].concat()]
-}
-
 #[track_caller]
 fn uplink(bench: &mut Bench, packet: &[u8]) {
-    for frame in frames(packet) {
-        assert_eq!(bench.uplink_frame(&frame, SUMMED).fate, Fate::Sent);
-    }
+    assert_eq!(bench.uplink_frame(&unpadded(packet), SUMMED).fate, Fate::Sent);
 }
 
 #[track_caller]
 fn tunnel(bench: &mut Bench, packet: &[u8]) {
-    for frame in frames(packet) {
-        assert_eq!(bench.tunnel_frame(&frame, SUMMED).fate, Fate::Sent);
-    }
+    assert_eq!(bench.tunnel_frame(&unpadded(packet), SUMMED).fate, Fate::Sent);
 }
 
 #[test]
@@ -63,21 +55,18 @@ fn a_spliced_segment() {
     }
 }
 
-/// It grows or shrinks with its options.
 #[test]
 fn an_answered_syn() {
     let mut bench = bench();
-    let all = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 8];
-    let areas: [&[u8]; 6] =
-        [&[], &[2, 4, 5, 180], &[1, 3, 3, 9], &[2, 4, 5, 180, 1, 1, 4, 2], &all, &[1; 40]];
+    let areas: [&[u8]; 4] = [
+        &[2, 4, 5, 180],
+        &[8, 2, 1, 1],
+        &[2, 4, 5, 180, 1, 1, 4, 2],
+        &[4, 2, 2, 4, 5, 180, 3, 3, 9, 1, 1, 0],
+    ];
     for options in areas {
-        let syn = Tcp {
-            flags: flag::SYN,
-            ack: 0,
-            options: options.to_vec(),
-            payload: vec![],
-            ..place::client_segment()
-        };
-        uplink(&mut bench, &syn.over4(&from_client()));
+        let options = options.to_vec();
+        let syn = Tcp { flags: flag::SYN, ack: 0, options, payload: vec![], ..client_segment() };
+        uplink(&mut bench, &syn.over4(&Ip4 { tos: 0x10, ttl: 3, ..from_client() }));
     }
 }
