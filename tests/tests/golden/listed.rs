@@ -2,7 +2,7 @@
 
 use ingress_common::tcp::{Seq, SynOptions};
 use ingress_common::verdict::DropReason;
-use ingress_common::{cookie, upcall::Upcall};
+use ingress_common::cookie;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
@@ -204,32 +204,4 @@ fn packets_of_others_keep_their_padding() {
         let frame = [unpadded(&segment.over4(&from_client())), vec![0; padding]].concat();
         assert_eq!(bench.uplink_frame(&frame, Skb::default()).fate, Fate::Kernel);
     }
-}
-
-/// One client cannot make the daemon talk without end, nor keep its answers from others for long.
-#[test]
-fn answers_are_rationed() {
-    let mut bench = bench();
-    bench.grant_answers(0);
-    let packet = client_segment().over4(&from_client());
-    let mut asked = 0;
-    let begun = now();
-    let mut refused = 0;
-    for _ in 0..2000 {
-        let seen = bench.uplink(&packet);
-        match seen.fate {
-            Fate::Dropped(DropReason::NoFlow) => {
-                assert_eq!(seen.handed(Upcall::ResetClient), packet);
-                asked += 1;
-            }
-            fate => {
-                assert_eq!(fate, Fate::Dropped(DropReason::RateLimited));
-                assert!(seen.records.is_empty());
-                refused += 1;
-            }
-        }
-    }
-    let earned = (now() - begun) / 1_000_000 + 1;
-    assert!(asked <= earned, "{asked} answers, {earned} earned");
-    assert!(refused > 0);
 }

@@ -7,9 +7,11 @@
 
 mod admission;
 mod bench;
+mod device;
 mod frame;
 mod icmp4;
 mod ipv6;
+mod limits;
 mod listed;
 mod mss;
 mod pins;
@@ -22,3 +24,5 @@ mod test_run;
 mod to_backend;
 mod to_client;
 mod watch;
+mod wire;
+mod on_wire;

@@ -99,6 +99,12 @@ pub fn client_key() -> ClientKey {
     ingress::flows::client_key(tuple())
 }
 
+/// The key of a connection of the same client from another port.
+pub fn client_key_from(port: u16) -> ClientKey {
+    let client = SocketAddrV4::new(*CLIENT.ip(), port);
+    ingress::flows::client_key(ClientTuple { client, listen: LISTEN })
+}
+
 /// Its key on the backend's side.
 pub fn backend_key() -> BackendKey {
     ingress::flows::keys(tuple(), BACKEND, SOURCE).1

@@ -1,0 +1,93 @@
+//! What strangers can take from the daemon: so many answers, and so much room in its ring.
+
+use ingress_common::cookie;
+use ingress_common::tcp::{Seq, SynOptions};
+use ingress_common::upcall::Upcall;
+use ingress_common::verdict::DropReason;
+
+use crate::bench::{Bench, Fate, bench, now};
+use crate::frame::{Ip4, Tcp, ethernet};
+use crate::place::{
+    CLIENT_ISN, KEYS, backend_key, backend_segment, client_key, client_segment,
+    from_backend, from_client, splice,
+};
+use crate::test_run::Skb;
+
+/// One client cannot make the daemon talk without end, nor keep its answers from others for long.
+#[test]
+fn answers_are_rationed() {
+    let mut bench = bench();
+    bench.grant_answers(0);
+    let packet = client_segment().over4(&from_client());
+    let mut asked = 0;
+    let begun = now();
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let seen = bench.uplink(&packet);
+        match seen.fate {
+            Fate::Dropped(DropReason::NoFlow) => {
+                assert_eq!(seen.handed(Upcall::ResetClient), packet);
+                asked += 1;
+            }
+            fate => {
+                assert_eq!(fate, Fate::Dropped(DropReason::RateLimited));
+                assert!(seen.records.is_empty());
+                refused += 1;
+            }
+        }
+    }
+    let earned = (now() - begun) / 1_000_000 + 1;
+    assert!(asked <= earned, "{asked} answers, {earned} earned");
+    assert!(refused > 0);
+}
+
+/// At first there is a burst of them.
+#[test]
+fn a_burst_of_answers() {
+    let mut bench = bench();
+    let packet = backend_segment().over6(&from_backend());
+    for _ in 0..200 {
+        assert_eq!(bench.tunnel(&packet).handed(Upcall::ResetBackend), packet);
+    }
+}
+
+/// What asks for an answer, one of each.
+#[test]
+fn without_tokens_nobody_is_answered() {
+    let mut bench = bench();
+    bench.install(&splice());
+    let cases: [(&str, Vec<u8>); 3] = [
+        ("hop limit", client_segment().over4(&Ip4 { ttl: 1, ..from_client() })),
+        ("too big", Tcp { payload: vec![0; 1400], ..client_segment() }.over4(&from_client())),
+        ("no cookie", Tcp { source: 9, ..client_segment() }.over4(&from_client())),
+    ];
+    for (name, packet) in cases {
+        let limited = (0..50).find_map(|_| {
+            bench.grant_answers(0);
+            let seen = bench.uplink_frame(&ethernet(&packet), Skb::default());
+            (seen.fate == Fate::Dropped(DropReason::RateLimited)).then_some(seen)
+        });
+        assert!(limited.unwrap_or_else(|| panic!("{name}")).records.is_empty());
+    }
+}
+
+/// Whoever must go up and does not fit is dropped, and comes again: it was acknowledged by nobody.
+#[test]
+fn a_full_ring() {
+    let mut bench = bench();
+    let options = SynOptions::default();
+    let cookie = cookie::mint(&KEYS, now(), &client_key(), Seq(CLIENT_ISN), &options);
+    let hello = Tcp { ack: cookie.plus(1).0, ..client_segment() }.over4(&from_client());
+    let expect_overflow = |bench: &mut Bench, packet: &[u8], up: bool| {
+        bench.fill_ring();
+        let seen = if up { bench.uplink(packet) } else { bench.tunnel(packet) };
+        assert_eq!(seen.fate, Fate::Dropped(DropReason::UpcallOverflow));
+        let seen = if up { bench.uplink(packet) } else { bench.tunnel(packet) };
+        assert_eq!(seen.records.len(), 1, "there is room again");
+    };
+    expect_overflow(&mut bench, &hello, true);
+    let stranger = Tcp { source: 9, ..client_segment() }.over4(&from_client());
+    expect_overflow(&mut bench, &stranger, true);
+    bench.marks.expect(&backend_key(), now()).unwrap();
+    expect_overflow(&mut bench, &backend_segment().over6(&from_backend()), false);
+}
