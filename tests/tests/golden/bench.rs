@@ -173,9 +173,13 @@ impl Bench {
         let port = 1u16;
         let tuple = place::client_key_from(port);
         self.marks.pend(&tuple, now()).unwrap();
-        let large = Tcp { source: port, payload: vec![0; 3000], ..place::client_segment() };
-        let skb = Skb { gso_size: 1400, repeat: 600, ..Skb::default() };
-        test_run(self.uplink.as_fd(), &unpadded(&large.over4(&place::from_client())), skb).unwrap();
+        // Large records, and small ones into what they leave.
+        for len in [3000, 10] {
+            let filling = Tcp { source: port, payload: vec![0; len], ..place::client_segment() };
+            let frame = unpadded(&filling.over4(&place::from_client()));
+            let skb = Skb { repeat: 600, ..Skb::default() };
+            test_run(self.uplink.as_fd(), &frame, skb).unwrap();
+        }
         self.marks.unpend(&tuple);
         self.before = self.count();
     }

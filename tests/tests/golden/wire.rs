@@ -5,7 +5,7 @@ use std::io::Write;
 use std::thread;
 
 use aya::maps::{MapData, RingBuf};
-use ingress::dataplane::{Counters, Dataplane, Devices, Hook, Marks};
+use ingress::dataplane::{Counters, Dataplane, Hook, Marks};
 use ingress::flows::FlowTable;
 use ingress_common::verdict::DropReason;
 use nix::sched::{CloneFlags, unshare};
@@ -19,7 +19,6 @@ use crate::place;
 pub struct Wire {
     pub uplink: Device,
     pub tunnel: Device,
-    pub devices: Devices,
     pub marks: Marks,
     pub flows: FlowTable,
     counters: Counters,
@@ -73,7 +72,6 @@ impl Wire {
         Self {
             uplink,
             tunnel,
-            devices,
             marks: tables.marks,
             flows: FlowTable::open(tables.flows),
             counters: tables.counters,
