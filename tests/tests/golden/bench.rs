@@ -1,6 +1,7 @@
 //! The programs on a bench: one packet in, everything that became of it out.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aya::maps::{Array, Map, MapData, RingBuf};
@@ -230,6 +231,14 @@ impl Bench {
         self.devices.set_site(0, place::device(LOOPBACK, place::MTU, true)).unwrap();
         let ran = test_run(self.tunnel.as_fd(), frame, skb);
         self.look(frame, ran.unwrap_or_else(|error| panic!("tunnel: {error}")))
+    }
+
+    /// How long a run takes; nothing else of it is looked at.
+    pub fn time(&mut self, uplink: bool, frame: &[u8], skb: Skb) -> Duration {
+        let (program, tunnel) =
+            if uplink { (&self.uplink, TUNNEL) } else { (&self.tunnel, LOOPBACK) };
+        self.devices.set_site(0, place::device(tunnel, place::MTU, false)).unwrap();
+        test_run(program.as_fd(), frame, skb).unwrap().each
     }
 
     /// Reads everything that a run has left. Counters, ring and action must agree.

@@ -16,6 +16,7 @@ mod listed;
 mod mss;
 mod pins;
 mod place;
+mod speed;
 mod spoofing;
 mod strangers;
 mod sums;
