@@ -230,7 +230,8 @@ fn ports_that_are_not_listed_are_the_kernels() {
         }
     }
     for protocol in [1, 17, 41, 47, 50, 132] {
-        let body = [&CLIENT.port().to_be_bytes()[..], &LISTEN.port().to_be_bytes(), &[0; 30]].concat();
+        let body =
+            [&CLIENT.port().to_be_bytes()[..], &LISTEN.port().to_be_bytes(), &[0; 30]].concat();
         assert_eq!(bench.uplink(&from_client().around(protocol, &body)).fate, Fate::Kernel);
     }
 }

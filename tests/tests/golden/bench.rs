@@ -1,8 +1,8 @@
 //! The programs on a bench: one packet in, everything that became of it out.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData, RingBuf};
 use ingress::dataplane::{
@@ -11,13 +11,13 @@ use ingress::dataplane::{
 use ingress::flows::FlowTable;
 use ingress::handshake::Splice;
 use ingress_common::maps::{Bucket, ToBackend, ToClient};
-use ingress_common::upcall::{HEADER_LEN, Upcall};
 use ingress_common::verdict::{Cookie, DropReason, Traffic};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::frame::{ETHERNET, Tcp, ethernet, unpadded};
+use crate::frame::{Tcp, ethernet, unpadded};
 use crate::pins::Pins;
 use crate::place;
+pub use crate::seen::{Fate, Record, Seen, read_record};
 use crate::test_run::{Ran, Skb, test_run};
 
 /// `TC_ACT_UNSPEC`, `TC_ACT_SHOT` and `TC_ACT_REDIRECT` (`linux/pkt_cls.h`).
@@ -32,59 +32,6 @@ const OTHER_TUNNEL: u32 = 9003;
 const LOOPBACK: u32 = 1;
 /// Answers that are granted at once (`ingress-ebpf/src/upcall.rs`).
 const BURST: u64 = 200;
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The kernel has it, untouched.
-    Kernel,
-    /// It leaves through a device.
-    Sent,
-    /// The daemon has it.
-    Handed,
-    /// It ended here, uncounted: a bare acknowledgment.
-    Absorbed,
-    /// It ended here for a reason. The daemon may have been asked for an answer.
-    Dropped(DropReason),
-}
-
-/// A packet in the ring buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub kind: Upcall,
-    pub ifindex: u32,
-    /// Length before the capture.
-    pub len: usize,
-    pub packet: Vec<u8>,
-}
-
-/// Everything that a program did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub fate: Fate,
-    /// The frame afterwards.
-    pub frame: Vec<u8>,
-    pub records: Vec<Record>,
-    pub cookies: Vec<Cookie>,
-    pub traffic: Vec<(Traffic, u64, u64)>,
-}
-
-impl Seen {
-    /// The packet that leaves, without the Ethernet header.
-    #[track_caller]
-    pub fn sent(&self) -> &[u8] {
-        assert_eq!(self.fate, Fate::Sent, "{self:?}");
-        &self.frame[ETHERNET..]
-    }
-
-    /// The one packet that went to the daemon.
-    #[track_caller]
-    pub fn handed(&self, kind: Upcall) -> &[u8] {
-        let [record] = self.records.as_slice() else { panic!("not one record: {self:?}") };
-        assert_eq!((record.kind, record.len), (kind, record.packet.len()), "{self:?}");
-        &record.packet
-    }
-}
 
 /// The programs with tables of their own.
 pub struct Bench {
@@ -295,16 +242,4 @@ impl Bench {
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
-}
-
-/// A record of the ring.
-pub fn read_record(record: &[u8]) -> Record {
-    let word = |nth: usize| u32::from_ne_bytes(record[4 * nth..4 * nth + 4].try_into().unwrap());
-    let captured = word(3) as usize;
-    Record {
-        kind: Upcall::from_number(word(0)).unwrap(),
-        ifindex: word(1),
-        len: word(2) as usize,
-        packet: record[HEADER_LEN..HEADER_LEN + captured].to_vec(),
-    }
 }

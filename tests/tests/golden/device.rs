@@ -159,7 +159,7 @@ fn ether_type(packet: &[u8]) -> &'static [u8] {
 fn is_noise(packet: &[u8]) -> bool {
     let icmp = match packet {
         [first, ..] if first >> 4 != 6 => return first >> 4 != 4,
-        [.., ] if packet.get(6) == Some(&ICMPV6) => packet.get(40),
+        [..] if packet.get(6) == Some(&ICMPV6) => packet.get(40),
         [..] if packet.get(6) == Some(&0) => packet.get(48),
         [..] => None,
     };

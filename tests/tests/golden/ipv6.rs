@@ -136,11 +136,8 @@ fn batches_are_judged_by_their_segments() {
     for way in WAYS {
         for options in [0, 12] {
             let largest = way.mtu() - 60 - options;
-            let batch = Tcp {
-                options: vec![1; options as usize],
-                payload: vec![5; 3000],
-                ..segment()
-            };
+            let batch =
+                Tcp { options: vec![1; options as usize], payload: vec![5; 3000], ..segment() };
             let packet = batch.over6(&way.ip());
             for (gso_size, fate) in [(largest, Fate::Sent), (largest + 1, Fate::Kernel)] {
                 let skb = Skb { gso_size, gso_segs: 3, ..Skb::default() };
@@ -153,9 +150,7 @@ fn batches_are_judged_by_their_segments() {
             }
         }
         let udp = way.ip().around(UDP, &[0; 3000]);
-        for (gso_size, fate) in
-            [(way.mtu() - 48, Fate::Sent), (way.mtu() - 47, Fate::Kernel)]
-        {
+        for (gso_size, fate) in [(way.mtu() - 48, Fate::Sent), (way.mtu() - 47, Fate::Kernel)] {
             let skb = Skb { gso_size, gso_segs: 3, ..Skb::default() };
             assert_eq!(way.run(&mut bench, &unpadded(&udp), skb).fate, fate, "{way:?}");
         }

@@ -8,8 +8,8 @@ use ingress_common::verdict::DropReason;
 use crate::bench::{Bench, Fate, bench, now};
 use crate::frame::{Ip4, Tcp, ethernet};
 use crate::place::{
-    CLIENT_ISN, KEYS, backend_key, backend_segment, client_key, client_segment,
-    from_backend, from_client, splice,
+    CLIENT_ISN, KEYS, backend_key, backend_segment, client_key, client_segment, from_backend,
+    from_client, splice,
 };
 use crate::test_run::Skb;
 
@@ -24,16 +24,13 @@ fn answers_are_rationed() {
     let mut refused = 0;
     for _ in 0..2000 {
         let seen = bench.uplink(&packet);
-        match seen.fate {
-            Fate::Dropped(DropReason::NoFlow) => {
-                assert_eq!(seen.handed(Upcall::ResetClient), packet);
-                asked += 1;
-            }
-            fate => {
-                assert_eq!(fate, Fate::Dropped(DropReason::RateLimited));
-                assert!(seen.records.is_empty());
-                refused += 1;
-            }
+        if seen.fate == Fate::Dropped(DropReason::NoFlow) {
+            assert_eq!(seen.handed(Upcall::ResetClient), packet);
+            asked += 1;
+        } else {
+            assert_eq!(seen.fate, Fate::Dropped(DropReason::RateLimited));
+            assert!(seen.records.is_empty());
+            refused += 1;
         }
     }
     let earned = (now() - begun) / 1_000_000 + 1;

@@ -1,16 +1,14 @@
 //! Whatever comes to a listed port, the host's own TCP never gets it: it would answer with a reset.
 
+use ingress_common::cookie;
 use ingress_common::tcp::{Seq, SynOptions};
 use ingress_common::verdict::DropReason;
-use ingress_common::cookie;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use crate::bench::{Bench, Fate, bench, now};
 use crate::frame::{DF, Ip4, MF, Tcp, flag, unpadded};
-use crate::place::{
-    CLIENT_ISN, KEYS, client_key, client_segment, from_client, splice,
-};
+use crate::place::{CLIENT_ISN, KEYS, client_key, client_segment, from_client, splice};
 use crate::test_run::Skb;
 
 /// What is known of a client when its packet comes.

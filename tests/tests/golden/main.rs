@@ -3,7 +3,6 @@
 //! `bench` runs a program and says what became of the packet; `frame` builds and reads packets and never
 //! asks the code under test how; `place` is the network that the tables describe. The kernel's test run
 //! always has an Ethernet header: the programs for devices without one run in `wire`, on real ones.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on may panic")]
 
 mod admission;
 mod bench;
@@ -16,6 +15,7 @@ mod listed;
 mod mss;
 mod pins;
 mod place;
+mod seen;
 mod speed;
 mod spoofing;
 mod strangers;

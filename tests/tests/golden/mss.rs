@@ -1,7 +1,7 @@
 //! The MSS of a forwarded IPv6 SYN is lowered to what the narrowest of our devices on its way carries.
 
 use crate::bench::{Fate, bench};
-use crate::frame::{Ip6, Tcp, flag, read6, read_ip6, unpadded};
+use crate::frame::{Ip6, Tcp, flag, read_ip6, read6, unpadded};
 use crate::place::{self, BACKEND, OTHER_SITE, WORLD};
 use crate::test_run::Skb;
 
@@ -27,10 +27,15 @@ fn lowered_to_the_narrowest() {
     let mut bench = bench();
     let across = Ip6 { destination: OTHER_SITE, ..outward() };
     for flags in [flag::SYN, flag::SYN | flag::ACK] {
-        for (mss, near, far) in
-            [(1460, 1360, 1220), (1361, 1360, 1220), (1360, 1360, 1220), (1220, 1220, 1220),
-             (536, 536, 536), (0, 0, 0), (65_535, 1360, 1220)]
-        {
+        for (mss, near, far) in [
+            (1460, 1360, 1220),
+            (1361, 1360, 1220),
+            (1360, 1360, 1220),
+            (1220, 1220, 1220),
+            (536, 536, 536),
+            (0, 0, 0),
+            (65_535, 1360, 1220),
+        ] {
             let before = syn(flags, &option(mss));
             let seen = bench.uplink(&before.over6(&inward()));
             assert_eq!(read6(seen.sent()).1, syn(flags, &option(near)));

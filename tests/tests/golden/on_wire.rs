@@ -8,7 +8,7 @@ use ingress_common::verdict::DropReason;
 
 use crate::bench::now;
 use crate::device::Offload;
-use crate::frame::{Ip4, Ip6, MF, Tcp, UDP, flag, read4, read6, read_ip6};
+use crate::frame::{Ip4, Ip6, MF, Tcp, UDP, flag, read_ip6, read4, read6};
 use crate::place::{
     BACKEND, BACKEND_ISN, CLIENT, CLIENT_ISN, COOKIE, KEYS, LISTEN, MTU, WORLD, backend_key,
     backend_segment, client_key, client_segment, from_backend, from_client, splice, to_backend,
@@ -50,7 +50,10 @@ fn ipv6_both_ways() {
             assert_eq!(read6(&arrived), (Ip6 { hop_limit: 63, ..inward.clone() }, clamped.clone()));
             wire.tunnel.send(&prepared(syn.over6(&outward), offload), offload);
             let arrived = wire.uplink.receive();
-            assert_eq!(read6(&arrived), (Ip6 { hop_limit: 63, ..outward.clone() }, clamped.clone()));
+            assert_eq!(
+                read6(&arrived),
+                (Ip6 { hop_limit: 63, ..outward.clone() }, clamped.clone())
+            );
         }
         wire.uplink.send(&inward.around(UDP, &[0; 8]), Offload::None);
         assert_eq!(read_ip6(&wire.tunnel.receive()).0.hop_limit, 63);
@@ -81,13 +84,18 @@ fn a_spliced_flow_both_ways() {
     on_every_wire(|wire| {
         install(wire);
         let there = Tcp {
-            options: [&[1, 1, 5, 10][..], &COOKIE.to_be_bytes(), &(COOKIE + 9).to_be_bytes()].concat(),
+            options: [&[1, 1, 5, 10][..], &COOKIE.to_be_bytes(), &(COOKIE + 9).to_be_bytes()]
+                .concat(),
             ..client_segment()
         };
         let moved = Tcp {
             ack: there.ack.wrapping_sub(DELTA),
-            options: [&[1, 1, 5, 10][..], &BACKEND_ISN.to_be_bytes(), &(BACKEND_ISN + 9).to_be_bytes()]
-                .concat(),
+            options: [
+                &[1, 1, 5, 10][..],
+                &BACKEND_ISN.to_be_bytes(),
+                &(BACKEND_ISN + 9).to_be_bytes(),
+            ]
+            .concat(),
             ..there.clone()
         };
         let back = backend_segment();
@@ -112,7 +120,7 @@ fn a_spliced_flow_both_ways() {
 #[test]
 fn batches_both_ways() {
     const PIECE: usize = 1300;
-    let payload: Vec<u8> = (0..20_000u32).map(|nth| (nth * 31 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..20_000u32).map(|nth| (nth * 31 % 251) as u8).collect();
     on_every_wire(|wire| {
         install(wire);
         let offload = Offload::Segments(PIECE as u16);
@@ -155,8 +163,8 @@ fn a_syn_is_answered_where_it_came_from() {
                 let (ip, tcp) = read4(&wire.uplink.receive());
                 assert_eq!((ip.source, ip.destination), (*LISTEN.ip(), *CLIENT.ip()));
                 assert_eq!((tcp.ack, tcp.flags), (CLIENT_ISN + 1, flag::SYN | flag::ACK));
-                let checked = cookie::check(
-                    &KEYS, now(), &client_key(), Seq(CLIENT_ISN + 1), Seq(tcp.seq));
+                let checked =
+                    cookie::check(&KEYS, now(), &client_key(), Seq(CLIENT_ISN + 1), Seq(tcp.seq));
                 assert_eq!(checked.unwrap().client_isn, Some(Seq(CLIENT_ISN)));
             }
         }

@@ -17,8 +17,7 @@ impl Pins {
     /// Makes one. The name is for whoever finds it after a crash.
     pub fn new(name: &str) -> Self {
         if statfs(BPFFS).is_ok_and(|found| found.filesystem_type() != BPF_FS_MAGIC) {
-            let mounted =
-                mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>);
+            let mounted = mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>);
             // Another test may have been quicker.
             assert!(matches!(mounted, Ok(()) | Err(Errno::EBUSY)), "mount {BPFFS}: {mounted:?}");
         }

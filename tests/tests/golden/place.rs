@@ -16,7 +16,8 @@ pub const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9)
 /// The listed port.
 pub const LISTEN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 443);
 /// A server of site 0.
-pub const BACKEND: SocketAddrV6 = SocketAddrV6::new(address([0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x80]), 443, 0, 0);
+pub const BACKEND: SocketAddrV6 =
+    SocketAddrV6::new(address([0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x80]), 443, 0, 0);
 /// The client as the server sees it.
 pub const SOURCE: Ipv6Addr = address([0x64, 0xff9b, 1, 0, 0, 0, 0xcb00, 0x7109]);
 /// Somebody in the world who speaks IPv6.
@@ -34,11 +35,17 @@ pub const OTHER_MTU: u32 = 1280;
 pub const UPLINK_MTU: u32 = 1500;
 
 /// MSS, window and scale that the listener promises.
-pub const PROMISE: Listener =
-    Listener { mss: 1360u16.to_be_bytes(), window: 16640u16.to_be_bytes(), scale: 7, sack: 1, reserved: [0; 2] };
+pub const PROMISE: Listener = Listener {
+    mss: 1360u16.to_be_bytes(),
+    window: 16640u16.to_be_bytes(),
+    scale: 7,
+    sack: 1,
+    reserved: [0; 2],
+};
 
 /// The cookie's secret.
-pub const KEYS: CookieKeys = CookieKeys { keys: [*b"even generations", *b"odd generations!"], generations: [0; 2] };
+pub const KEYS: CookieKeys =
+    CookieKeys { keys: [*b"even generations", *b"odd generations!"], generations: [0; 2] };
 
 /// The client's first sequence number.
 pub const CLIENT_ISN: u32 = 0x1111_0000;

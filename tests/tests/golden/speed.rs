@@ -62,14 +62,21 @@ fn nanoseconds_per_packet() {
         ("kernel, for comparison", up, Tcp { destination: 22, ..bare(0) }.over4(&from_client())),
         ("IPv6 in", up, inward.around(UDP, &[0; 1000])),
         ("IPv6 out", down, outward.around(UDP, &[0; 1000])),
-        ("IPv6 in, SYN", up, Tcp { flags: flag::SYN, options: vec![2, 4, 5, 180], ..bare(0) }.over6(&inward)),
+        (
+            "IPv6 in, SYN",
+            up,
+            Tcp { flags: flag::SYN, options: vec![2, 4, 5, 180], ..bare(0) }.over6(&inward),
+        ),
         ("NAT46 in", up, client_segment().over4(&from_client())),
         ("NAT46 in, SACK", up, Tcp { options: sack, ..client_segment() }.over4(&from_client())),
-        ("NAT46 out", down, Tcp { payload: vec![0; 1300], ..backend_segment() }.over6(&from_backend())),
+        (
+            "NAT46 out",
+            down,
+            Tcp { payload: vec![0; 1300], ..backend_segment() }.over6(&from_backend()),
+        ),
         ("SYN answered", up, stranger.over4(&Ip4 { ttl: 50, ..from_client() })),
     ] {
-        let mut all: Vec<Duration> =
-            (0..ANEW).map(|_| run(&mut bench, side, &packet, 1)).collect();
+        let mut all: Vec<Duration> = (0..ANEW).map(|_| run(&mut bench, side, &packet, 1)).collect();
         all.sort_unstable();
         println!("{:>8} ns {:>6}  {name}", all[ANEW / 2].as_nanos(), all[0].as_nanos());
     }

@@ -63,12 +63,15 @@ fn from_a_site() {
 #[test]
 fn from_another_tunnel() {
     let mut bench = bench();
-    bench.routes.replace(&{
-        let mut routes = place::routes();
-        let ours = "2001:db8:1:0:1::/80".parse().unwrap();
-        routes.insert(ours, ingress_common::maps::Route::to_site(5));
-        routes
-    }).unwrap();
+    bench
+        .routes
+        .replace(&{
+            let mut routes = place::routes();
+            let ours = "2001:db8:1:0:1::/80".parse().unwrap();
+            routes.insert(ours, ingress_common::maps::Route::to_site(5));
+            routes
+        })
+        .unwrap();
     for ifindex in [0, 77] {
         bench.devices.set_site(5, place::device(ifindex, 1420, true)).unwrap();
         for packet in packets(*BACKEND.ip(), WORLD) {

@@ -37,7 +37,10 @@ fn an_unexpected_backend_is_reset() {
     let others = [
         (from_backend(), Tcp { source: 444, ..backend_segment() }),
         (from_backend(), Tcp { destination: 1, ..backend_segment() }),
-        (Ip6 { source: "2001:db8:1:0:1::81".parse().unwrap(), ..from_backend() }, backend_segment()),
+        (
+            Ip6 { source: "2001:db8:1:0:1::81".parse().unwrap(), ..from_backend() },
+            backend_segment(),
+        ),
         (Ip6 { destination: "64:ff9b:1::1".parse().unwrap(), ..from_backend() }, backend_segment()),
     ];
     for (ip, segment) in others {

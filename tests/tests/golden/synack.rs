@@ -65,7 +65,9 @@ const OUR_MSS: [u8; 4] = [2, 4, 5, 80];
 const OUR_SCALE: [u8; 4] = [1, 3, 3, 7];
 const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0];
 
-/// Options offered, options answered, and MSS class, scale and SACK in the cookie.
+/// Name, options offered, options answered, and MSS class, scale and SACK in the cookie.
+type Case<'a> = (&'a str, &'a [u8], &'a [u8], (u16, Option<u8>, bool));
+
 #[test]
 fn options() {
     let linux = [&MSS[..], &[4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 8]].concat();
@@ -78,7 +80,7 @@ fn options() {
     ]
     .concat();
     let all = [OUR_MSS, SACK, OUR_SCALE].concat();
-    let cases: &[(&str, &[u8], &[u8], (u16, Option<u8>, bool))] = &[
+    let cases: &[Case<'_>] = &[
         ("none", &[], &OUR_MSS, (536, None, false)),
         ("MSS", &MSS, &OUR_MSS, (1460, None, false)),
         ("small MSS", &[2, 4, 1, 0], &OUR_MSS, (216, None, false)),

@@ -8,7 +8,9 @@ use ingress_common::verdict::{DropReason, Traffic};
 
 use crate::bench::{Bench, Fate, bench, now};
 use crate::frame::{DF, Ip4, Ip6, Tcp, ethernet, flag, read6, unpadded};
-use crate::place::{self, BACKEND_ISN, COOKIE, MTU, client_segment, from_client, splice, to_backend};
+use crate::place::{
+    self, BACKEND_ISN, COOKIE, MTU, client_segment, from_client, splice, to_backend,
+};
 use crate::test_run::Skb;
 
 const DELTA: u32 = COOKIE.wrapping_sub(BACKEND_ISN);
@@ -216,7 +218,8 @@ fn refused_with_an_answer() {
     bench.install(&splice());
     let fits = MTU as usize - 60;
     let large = Tcp { payload: vec![3; fits + 1], ..client_segment() };
-    let with_options = Tcp { options: vec![1; 12], payload: vec![3; fits - 11], ..client_segment() };
+    let with_options =
+        Tcp { options: vec![1; 12], payload: vec![3; fits - 11], ..client_segment() };
     let over = |ttl| Ip4 { ttl, ..from_client() };
     for (segment, ttl, kind, reason) in [
         (&client_segment(), 1, Upcall::HopLimit, DropReason::HopLimit),

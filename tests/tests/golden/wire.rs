@@ -1,7 +1,7 @@
 //! The programs at work: attached to real devices of every kind, in a network namespace of their own.
 
-use std::process::{Command, Stdio};
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use aya::maps::{MapData, RingBuf};
@@ -35,11 +35,12 @@ pub fn on_every_wire(test: impl Fn(&mut Wire) + Sync) {
     for (uplink, tunnel) in KINDS {
         // The namespace is the thread's, and goes with it.
         let ran = thread::scope(|scope| {
-            scope.spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNET).unwrap();
-                test(&mut Wire::new(uplink, tunnel));
-            })
-            .join()
+            scope
+                .spawn(|| {
+                    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+                    test(&mut Wire::new(uplink, tunnel));
+                })
+                .join()
         });
         assert!(ran.is_ok(), "with Ethernet on the uplink: {uplink}, on the tunnel: {tunnel}");
     }
