@@ -23,8 +23,19 @@ pub const DB6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x81);
 /// Whom the servers see in place of [`CLIENT4`].
 pub const CLIENT_NAT46: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0xc000, 0x0202);
 
+/// The server at the office, in its first prefix.
+pub const OFFICE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 2, 0, 0, 0x80);
+/// The same server, in the office's second prefix.
+pub const OFFICE_TOO6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 3, 0, 0, 0x80);
+/// The server at the branch.
+pub const BRANCH6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 4, 0, 0, 0x80);
+
 /// The part of the /64 that is at home.
 pub const SITE_PREFIX: &str = "2001:db8:1:0:1::/80";
+/// The parts that are at the office.
+pub const OFFICE_PREFIXES: [&str; 2] = ["2001:db8:1:0:2::/80", "2001:db8:1:0:3::/80"];
+/// The part that is at the branch.
+pub const BRANCH_PREFIX: &str = "2001:db8:1:0:4::/80";
 /// Where IPv4 clients appear from.
 pub const NAT46_PREFIX: &str = "64:ff9b:1::/96";
 
@@ -34,6 +45,12 @@ pub const WWW: &str = "www.example.test";
 pub const DB: &str = "db.example.test";
 /// A name that only `[hosts]` of the daemon's configuration knows, for the web server.
 pub const HOSTS_ONLY: &str = "nas.example.test";
+/// The office's name, which only `[hosts]` knows.
+pub const OFFICE: &str = "office.example.test";
+/// Its name in the second prefix.
+pub const OFFICE_TOO: &str = "office-too.example.test";
+/// The branch's name.
+pub const BRANCH: &str = "branch.example.test";
 /// A name whose address is in nobody's prefix.
 pub const OUTSIDE: &str = "outside.example.test";
 /// A name without an IPv6 address.

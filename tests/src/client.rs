@@ -1,6 +1,7 @@
 //! Clients that people use, on the client's machine in the lab.
 
 use crate::addresses::VPS4;
+use crate::netns::Namespace;
 use crate::process;
 use crate::servers::Certificate;
 use crate::topology::Lab;
@@ -42,7 +43,7 @@ impl Curl {
         port: u16,
         path: &str,
     ) -> Result<Self> {
-        let mut curl = Self::new(lab, certificate)?;
+        let mut curl = Self::new(&lab.client, lab, certificate)?;
         curl.command.args(["--resolve", &format!("{name}:{port}:{VPS4}")]);
         curl.command.arg(format!("https://{name}:{port}{path}"));
         Ok(curl)
@@ -56,18 +57,30 @@ impl Curl {
         address: std::net::Ipv6Addr,
         path: &str,
     ) -> Result<Self> {
-        let mut curl = Self::new(lab, certificate)?;
+        Self::on(&lab.client, lab, certificate, name, address, path)
+    }
+
+    /// The same from another machine of the lab.
+    pub fn on(
+        machine: &Namespace,
+        lab: &Lab,
+        certificate: &Certificate,
+        name: &str,
+        address: std::net::Ipv6Addr,
+        path: &str,
+    ) -> Result<Self> {
+        let mut curl = Self::new(machine, lab, certificate)?;
         curl.command.args(["--resolve", &format!("{name}:443:[{address}]")]);
         curl.command.arg(format!("https://{name}{path}"));
         Ok(curl)
     }
 
-    fn new(lab: &Lab, certificate: &Certificate) -> Result<Self> {
+    fn new(machine: &Namespace, lab: &Lab, certificate: &Certificate) -> Result<Self> {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let body = lab.dir().join(format!("curl-{}-{number}", std::process::id()));
-        let mut command = lab.client.command("curl")?;
+        let mut command = machine.command("curl")?;
         command
             .args(["--silent", "--show-error", "--max-time", "120", "--write-out", "%{json}"])
             .arg("--output")
@@ -152,6 +165,13 @@ pub fn psql_command(lab: &Lab, name: &str, query: &str) -> Result<Command> {
         "host={name} hostaddr={VPS4} port=5432 user=postgres sslmode=require connect_timeout=10"
     ));
     Ok(psql)
+}
+
+/// What ping prints; that nobody answers is no error.
+pub fn ping6(from: &Namespace, args: &[&str]) -> Result<String> {
+    let output = from.command("ping")?.args(["-6", "-n"]).args(args).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr))
 }
 
 /// Whether two files hold the same bytes.

@@ -160,12 +160,32 @@ impl Daemon {
         Ok(flows)
     }
 
+    /// How many packets were dropped for a reason.
+    pub fn drops(&self, reason: &str) -> Result<u64> {
+        let answer = self.ctl_json(&["drops"])?;
+        answer["drops"]
+            .as_array()
+            .and_then(|rows| rows.iter().find(|row| row["reason"] == reason)?["count"].as_u64())
+            .with_context(|| format!("no {reason} in {answer}"))
+    }
+
     fn discard_notifications(&self) -> Result<()> {
         self.notify.set_nonblocking(true)?;
         while self.notify.recv(&mut [0; 1024]).is_ok() {}
         self.notify.set_nonblocking(false)?;
         Ok(())
     }
+}
+
+/// Runs ingressd on the VPS beside the daemon, with a configuration of its own; one that does not end is
+/// killed. `wrapper` goes before it on the command line.
+pub fn once(lab: &Lab, config: &str, wrapper: &[&str], args: &[&str]) -> Result<Output> {
+    let file = lab.dir().join("once.toml");
+    fs::write(&file, config)?;
+    let mut command = lab.vps.command("timeout")?;
+    command.args(["--signal=KILL", "10"]).args(wrapper).arg(programs::find("ingressd")?);
+    command.arg("--config").arg(&file).args(args).env_remove("NOTIFY_SOCKET");
+    command.output().context("start ingressd")
 }
 
 /// The control socket of a lab's daemon.

@@ -20,6 +20,7 @@ pub mod rawclient;
 pub mod segment;
 pub mod servers;
 pub mod shared;
+pub mod sites;
 pub mod topology;
 pub mod wireguard;
 

@@ -94,19 +94,30 @@ pub struct Web {
 }
 
 impl Web {
-    /// Starts it.
+    /// Starts the one at home.
     pub fn start(lab: &Lab, certificate: &Certificate) -> Result<Self> {
-        let dir = lab.dir().join("nginx");
+        Self::start_on(lab, &lab.www, WWW6, "nginx", certificate)
+    }
+
+    /// Starts one elsewhere, with a directory of its own.
+    pub fn start_on(
+        lab: &Lab,
+        machine: &Namespace,
+        address: Ipv6Addr,
+        name: &str,
+        certificate: &Certificate,
+    ) -> Result<Self> {
+        let dir = lab.dir().join(name);
         let root = dir.join("files");
         fs::create_dir_all(&root)?;
         fs::create_dir_all(dir.join("temporary"))?;
         let config = dir.join("nginx.conf");
         fs::write(&config, nginx_config(&dir, certificate))?;
-        let mut command = lab.www.command("nginx")?;
+        let mut command = machine.command("nginx")?;
         command.arg("-p").arg(&dir).arg("-c").arg(&config).args(["-g", "daemon off;", "-e"]);
         command.arg(dir.join("error.log"));
-        let process = Process::spawn(&mut command, &lab.dir().join("nginx.log"))?;
-        wait_for_listener(&lab.www, WWW6, 443).with_context(|| process.log_tail())?;
+        let process = Process::spawn(&mut command, &lab.dir().join(format!("{name}.log")))?;
+        wait_for_listener(machine, address, 443).with_context(|| process.log_tail())?;
         Ok(Self { root, access_log: dir.join("access.log"), _process: process })
     }
 

@@ -103,6 +103,34 @@ impl Lab {
         self.vps_tunnel.interface()
     }
 
+    /// Removes the VPS's end of the tunnel, as `wg-quick down` does.
+    pub fn remove_tunnel(&mut self) -> Result<()> {
+        let interface = self.tunnel().to_owned();
+        self.vps_tunnel.stop();
+        wait_until(Duration::from_secs(5), "the tunnel goes", || {
+            !self.vps.proc_net("dev").is_ok_and(|devices| devices.contains(&interface))
+        })
+    }
+
+    /// Makes it again. The interface has its name, and everything else anew.
+    pub fn restore_tunnel(&mut self) -> Result<()> {
+        self.vps_tunnel.restart(&self.vps, &self.dir)?;
+        self.vps_tunnel.wait()?;
+        self.set_up_tunnel()?;
+        self.vps_tunnel.configure_again(&self.dir)?;
+        self.home_tunnel.configure_again(&self.dir)?;
+        self.wait_for_tunnel()
+    }
+
+    /// Gives the VPS's uplink what a boot gives it. An interface that was down has lost most of it.
+    pub fn set_up_uplink(&self) -> Result<()> {
+        self.vps.ip("addr replace 198.51.100.2/24 dev eth0\n\
+             link set eth0 up\n\
+             addr replace 2001:db8:f::2/64 dev eth0 nodad\n\
+             route replace default via 198.51.100.1\n\
+             route replace ::/0 via 2001:db8:f::1\n")
+    }
+
     /// Its namespaces, from left to right.
     #[must_use]
     pub fn namespaces(&self) -> [&Namespace; 6] {
@@ -191,17 +219,9 @@ impl Lab {
              link set home up\n\
              route add 2001:db8:1::/64 via 2001:db8:f::2\n")?;
         self.know_raw_client()?;
-        let tunnel = self.tunnel();
-        self.vps.ip(&format!(
-            "addr add 198.51.100.2/24 dev eth0\n\
-             addr add 2001:db8:f::2/64 dev eth0 nodad\n\
-             link set eth0 up\n\
-             link set {tunnel} mtu {MTU} up\n\
-             route add default via 198.51.100.1\n\
-             route add ::/0 via 2001:db8:f::1\n\
-             route add unreachable 2001:db8:1::/64\n\
-             route add {SITE_PREFIX} dev {tunnel}\n"
-        ))?;
+        self.set_up_uplink()?;
+        self.vps.ip("route add unreachable 2001:db8:1::/64\n")?;
+        self.set_up_tunnel()?;
         let tunnel = self.home_tunnel.interface();
         // What comes from the servers leaves by the tunnel, everything else by the ISP.
         self.home.ip(&format!(
@@ -231,6 +251,12 @@ impl Lab {
             ))?;
         }
         Ok(())
+    }
+
+    fn set_up_tunnel(&self) -> Result<()> {
+        let tunnel = self.tunnel();
+        self.vps
+            .ip(&format!("link set {tunnel} mtu {MTU} up\nroute add {SITE_PREFIX} dev {tunnel}\n"))
     }
 
     /// The router is told where the raw client lives, since no kernel answers ARP for it.

@@ -20,31 +20,57 @@ pub const PORT: u16 = 51820;
 #[derive(Debug)]
 pub struct Tunnel {
     interface: String,
-    process: Process,
+    process: Option<Process>,
 }
 
 impl Tunnel {
     /// Makes the interface, not yet up.
     pub fn start(namespace: &Namespace, interface: &str, dir: &Path) -> Result<Self> {
+        let mut tunnel = Self { interface: interface.to_owned(), process: None };
+        tunnel.restart(namespace, dir)?;
+        Ok(tunnel)
+    }
+
+    /// Makes the interface again after [`Self::stop`].
+    pub fn restart(&mut self, namespace: &Namespace, dir: &Path) -> Result<()> {
+        let interface = &self.interface;
         let mut command = namespace.command("wireguard-go")?;
         command.args(["-f", interface]).env("LOG_LEVEL", "error");
-        let process = Process::spawn(&mut command, &dir.join(format!("{interface}.log")))?;
-        Ok(Self { interface: interface.to_owned(), process })
+        let log = dir.join(format!("{interface}.log"));
+        self.process = Some(Process::spawn(&mut command, &log)?);
+        Ok(())
+    }
+
+    /// Removes the interface.
+    pub fn stop(&mut self) {
+        self.process = None;
+        // It has no time to do that when killed.
+        let _ = fs::remove_file(self.socket());
     }
 
     /// Waits until the interface is there.
     pub fn wait(&self) -> Result<()> {
-        let socket = format!("/var/run/wireguard/{}.sock", self.interface);
+        let socket = self.socket();
         wait_until(Duration::from_secs(5), "wireguard-go", || Path::new(&socket).exists())
-            .with_context(|| self.process.log_tail())
+            .with_context(|| self.process.as_ref().map(Process::log_tail).unwrap_or_default())
     }
 
     /// Gives it keys and a peer; `wg setconf` format.
     pub fn configure(&self, dir: &Path, config: &str) -> Result<()> {
         let file = dir.join(format!("{}.conf", self.interface));
         fs::write(&file, config)?;
+        self.configure_again(dir)
+    }
+
+    /// Gives it the same once more: it forgets its sessions, and speaks up if it can.
+    pub fn configure_again(&self, dir: &Path) -> Result<()> {
+        let file = dir.join(format!("{}.conf", self.interface));
         process::output(Command::new("wg").args(["setconf", &self.interface]).arg(file))?;
         Ok(())
+    }
+
+    fn socket(&self) -> String {
+        format!("/var/run/wireguard/{}.sock", self.interface)
     }
 
     /// The interface.
