@@ -180,6 +180,36 @@ impl SynOptions {
         found
     }
 
+    /// All of it in one number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(&self) -> u64 {
+        let mss = match self.mss {
+            Some(mss) => 1 << 16 | mss as u64,
+            None => 0,
+        };
+        let scale = match self.window_scale {
+            Some(shift) => 1 << 8 | shift as u64,
+            None => 0,
+        };
+        (self.sack_permitted as u64) << 48 | scale << 32 | mss
+    }
+
+    /// What [`Self::pack`] packed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unpack(packed: u64) -> Self {
+        Self {
+            mss: if packed >> 16 & 1 != 0 { Some(packed as u16) } else { None },
+            window_scale: if packed >> 40 & 1 != 0 {
+                Some((packed >> 32) as u8 & 0xf)
+            } else {
+                None
+            },
+            sack_permitted: packed >> 48 & 1 != 0,
+        }
+    }
+
     /// The options as they go on the wire, padded with NOPs to words; returns the octets used.
     #[inline(always)]
     pub fn emit(&self, area: &mut [u8; 12]) -> usize {
@@ -224,7 +254,7 @@ pub fn find_option(options: &[u8; OPTION_ROOM], len: usize, kind: u8) -> Option<
     let mut steps = 0;
     while steps < MAX_OPTIONS_LEN {
         steps += 1;
-        at = forget(at, options[at & OPTION_MASK]);
+        at = forget(at as u64, options[at & OPTION_MASK] as u64) as usize;
         if at + 1 >= len {
             return None;
         }
@@ -311,6 +341,7 @@ mod tests {
             let used = options.emit(&mut area);
             prop_assert_eq!(used % 4, 0);
             prop_assert_eq!(SynOptions::parse(&area[..used]), options);
+            prop_assert_eq!(SynOptions::unpack(options.pack()), options);
         }
 
         #[test]

@@ -1,17 +1,17 @@
 //! Two hints for the kernel's verifier. On the host both are the identity.
 
-/// Makes the verifier forget what it knows of `value`: every round of a loop then looks to it like the one
-/// before, and it checks a loop's body once instead of once for each path through all rounds. `salt` must
-/// be read from a map, or the verifier knows it, too.
+/// Makes the verifier forget the bits of `value` that it does not know of `salt`. Every round of a loop, or
+/// every way that led here, then looks the same to it, and it checks what follows once instead of once for
+/// each. `salt` must come from a map or a helper, or the verifier knows it, too.
 #[inline(always)]
 #[must_use]
-pub fn forget(value: usize, salt: u8) -> usize {
+pub fn forget(value: u64, salt: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut value = value;
         // SAFETY: two exclusive ors with the same number undo each other.
         unsafe {
-            core::arch::asm!("{v} ^= {s}", "{v} ^= {s}", v = inout(reg) value, s = in(reg) salt as usize);
+            core::arch::asm!("{v} ^= {s}", "{v} ^= {s}", v = inout(reg) value, s = in(reg) salt);
         }
         value
     }

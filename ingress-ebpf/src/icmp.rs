@@ -23,17 +23,15 @@ const PORTS: usize = QUOTED + 20;
 /// kernel has no connection there that could want it.
 #[inline(always)]
 pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
-    let kind = packet.read::<u8>(20);
-    let quoted = packet.read::<Ipv4Hdr>(QUOTED);
-    let ports = packet.read::<[[u8; 2]; 2]>(PORTS);
-    let (Some(kind), Some(quoted), Some([from, to])) = (kind, quoted, ports) else {
-        return Verdict::Kernel;
-    };
-    let error =
-        kind == DESTINATION_UNREACHABLE || kind == TIME_EXCEEDED || kind == PARAMETER_PROBLEM;
-    if !error || ip.vihl != 0x45 || quoted.vihl != 0x45 || quoted.proto != TCP {
+    let Some(kind) = packet.read::<u8>(20) else { return Verdict::Kernel };
+    if kind != DESTINATION_UNREACHABLE && kind != TIME_EXCEEDED && kind != PARAMETER_PROBLEM {
         return Verdict::Kernel;
     }
+    let Some(quoted) = packet.read::<Ipv4Hdr>(QUOTED) else { return Verdict::Kernel };
+    if ip.vihl != 0x45 || quoted.vihl != 0x45 || quoted.proto != TCP {
+        return Verdict::Kernel;
+    }
+    let Some([from, to]) = packet.read::<[[u8; 2]; 2]>(PORTS) else { return Verdict::Kernel };
     let key = ClientKey::new(quoted.dst_addr, to, quoted.src_addr, from);
     if !admit::is_listed(&key) {
         return Verdict::Kernel;

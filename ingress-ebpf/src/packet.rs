@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::TcContext,
 };
-use ingress_common::{checksum::Sum, tcp::OPTION_ROOM, verdict::Verdict};
+use ingress_common::{checksum::Sum, tcp::OPTION_ROOM, verdict::Verdict, verifier::opaque};
 
 /// `L2` of a device with Ethernet headers.
 pub const ETHERNET: usize = 14;
@@ -132,17 +132,10 @@ impl<const L2: usize> Packet<L2> {
     #[inline(always)]
     pub fn options(&self, offset: usize, len: usize) -> Option<&'static mut [u8; OPTION_ROOM]> {
         let room = room()?;
-        if len == 0 || len > 40 {
-            return None;
-        }
+        let len = options_len(len)?;
         // SAFETY: `len` is at most 40, the room has 64 octets.
         let failed = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                (L2 + offset) as u32,
-                room.as_mut_ptr().cast(),
-                len as u32,
-            )
+            bpf_skb_load_bytes(self.skb.cast(), (L2 + offset) as u32, room.as_mut_ptr().cast(), len)
         };
         if failed == 0 { Some(room) } else { None }
     }
@@ -161,10 +154,10 @@ impl<const L2: usize> Packet<L2> {
         room: &[u8; OPTION_ROOM],
         len: usize,
     ) -> Result<(), Verdict> {
-        if len == 0 || len > 40 {
-            return Ok(());
+        match options_len(len) {
+            Some(len) => self.write_bytes(offset, room.as_ptr(), len),
+            None => Ok(()),
         }
-        self.write_bytes(offset, room.as_ptr(), len as u32)
     }
 
     #[inline(always)]
@@ -236,6 +229,17 @@ impl<const L2: usize> Packet<L2> {
         // SAFETY: as in `is_for_us`.
         unsafe { ((*self.skb).data_end - (*self.skb).data) as usize }
     }
+}
+
+/// The length of an option area, for a helper: both bounds on one register, or older verifiers lose one.
+#[inline(always)]
+fn options_len(len: usize) -> Option<u32> {
+    let len = opaque(len as u64);
+    if len < 4 {
+        return None;
+    }
+    let len = opaque(len);
+    if len > 40 { None } else { Some(len as u32) }
 }
 
 #[map]

@@ -10,6 +10,7 @@ use ingress_common::{
     maps::{CookieKeys, Listener},
     tcp::{self, Flags, OPTION_ROOM, Seq, SynOptions},
     verdict::{DropReason, Verdict},
+    verifier::forget,
 };
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
@@ -37,7 +38,9 @@ pub fn answer<const L2: usize>(
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
-    let offered = tcp::syn_options(area, segment.options);
+    // However many ways there are through the options, what follows is checked once.
+    let offered = tcp::syn_options(area, segment.options).pack();
+    let offered = SynOptions::unpack(forget(offered, now));
     let client_isn = Seq(u32::from_be_bytes(segment.tcp.seq));
     let isn = cookie::mint(keys, now, &segment.key, client_isn, &taken_up(&offered, listener));
 
