@@ -153,7 +153,7 @@ fn append_tcp(
     packet.extend(destination.to_be_bytes());
     packet.extend(segment.seq.0.to_be_bytes());
     packet.extend(segment.ack.0.to_be_bytes());
-    packet.push(((HEADER_LEN + used) / 4 << 4) as u8);
+    packet.push((((HEADER_LEN + used) / 4) << 4) as u8);
     packet.push(segment.flags.0);
     packet.extend(segment.window.to_be_bytes());
     packet.extend([0; 4]);

@@ -1,8 +1,8 @@
 //! The daemon.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use ingress::{
     config::{Config, DEFAULT_PATH},
@@ -49,9 +49,7 @@ fn main() -> ExitCode {
             println!("{}: right", arguments.config.display());
             Ok(())
         }
-        Command::Detach => dataplane::detach_all(&config.daemon.bpffs).map(|links| {
-            println!("{links} programs detached, {} is clean", config.daemon.bpffs.display());
-        }),
+        Command::Detach => detach(&config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +58,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn detach(config: &Config) -> Result<()> {
+    let socket = &config.control.socket;
+    if UnixStream::connect(socket).is_ok() {
+        bail!("an ingressd answers on {}; stop it first, or it attaches again", socket.display());
+    }
+    let links = dataplane::detach_all(&config.daemon.bpffs)?;
+    println!("{links} programs detached, {} is clean", config.daemon.bpffs.display());
+    Ok(())
 }
 
 fn run(path: PathBuf, config: Config) -> Result<()> {

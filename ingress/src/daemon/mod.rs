@@ -21,7 +21,13 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{config::Config, control, dataplane::Dataplane, metrics, netlink::Netlink};
+use crate::{
+    config::{Config, Xdp},
+    control,
+    dataplane::Dataplane,
+    metrics,
+    netlink::Netlink,
+};
 use desk::Desk;
 use engine::Engine;
 use reconciler::Reconciler;
@@ -32,6 +38,9 @@ use shared::Shared;
 /// # Errors
 /// Where it cannot start, or can no longer do its work.
 pub async fn run(path: PathBuf, config: Config) -> Result<()> {
+    if config.uplink.xdp != Xdp::Off {
+        tracing::warn!("[uplink] xdp: this version has no XDP program; SYNs are answered at tc");
+    }
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
     let netlink = Netlink::connect()?;

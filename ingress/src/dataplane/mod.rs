@@ -62,6 +62,7 @@ impl Dataplane {
         if let Some(attached) = self.attached.get(interface)
             && attached.index == index
             && attached.hook == hook
+            && self.pins.link(interface).exists()
         {
             return Ok(*attached);
         }
