@@ -9,7 +9,7 @@ use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -257,7 +257,7 @@ fn file(stage: &Stage) -> Result<PathBuf> {
 
 type Transfer = thread::JoinHandle<Result<ingress_tests::client::Answer>>;
 
-fn finish(stage: &Stage, down: Transfer, up: Transfer, file: &PathBuf, name: &str) -> Result<()> {
+fn finish(stage: &Stage, down: Transfer, up: Transfer, file: &Path, name: &str) -> Result<()> {
     let (down, up) = (down.join().expect("no panic")?, up.join().expect("no panic")?);
     assert_eq!(down.exit_code(), 0, "{}", down.error());
     assert!(same_content(&down.body, file)?, "what came is not what was sent");
