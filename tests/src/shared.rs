@@ -45,6 +45,11 @@ impl Stage {
         Ok(Self { daemon: None, web, postgres: None, _dns: dns, certificate, lab })
     }
 
+    /// Whether the daemon runs and the tunnel carries packets.
+    fn is_sound(&mut self) -> bool {
+        self.daemon.as_mut().is_none_or(Daemon::is_running) && self.lab.wait_for_tunnel().is_ok()
+    }
+
     /// The daemon that runs.
     pub fn daemon(&self) -> Result<&Daemon> {
         self.daemon.as_ref().context("no daemon is started")
@@ -91,9 +96,13 @@ pub fn stage() -> MutexGuard<'static, Stage> {
         Ok(stage) => Ok(Mutex::new(stage)),
         Err(error) => Err(format!("{error:?}")),
     });
-    match stage {
-        // A test that failed leaves the stage usable for the next.
+    let mut stage = match stage {
         Ok(stage) => stage.lock().unwrap_or_else(PoisonError::into_inner),
         Err(error) => panic!("no lab: {error}"),
+    };
+    // What a test that failed has left is not for the next to suffer.
+    if !stage.is_sound() {
+        *stage = Stage::build().unwrap_or_else(|error| panic!("no other lab: {error:?}"));
     }
+    stage
 }

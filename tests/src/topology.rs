@@ -112,14 +112,19 @@ impl Lab {
         })
     }
 
-    /// Makes it again. The interface has its name, and everything else anew.
+    /// Makes it again and waits until it carries packets.
     pub fn restore_tunnel(&mut self) -> Result<()> {
+        self.remake_tunnel()?;
+        self.wait_for_tunnel()
+    }
+
+    /// Makes it again. The interface has its name, and everything else anew.
+    pub fn remake_tunnel(&mut self) -> Result<()> {
         self.vps_tunnel.restart(&self.vps, &self.dir)?;
         self.vps_tunnel.wait()?;
         self.set_up_tunnel()?;
         self.vps_tunnel.configure_again(&self.dir)?;
-        self.home_tunnel.configure_again(&self.dir)?;
-        self.wait_for_tunnel()
+        self.home_tunnel.configure_again(&self.dir)
     }
 
     /// Gives the VPS's uplink what a boot gives it. An interface that was down has lost most of it.
@@ -265,7 +270,8 @@ impl Lab {
         self.inet.ip(&format!("neigh add {RAW_CLIENT4} lladdr {mac} dev client nud permanent\n"))
     }
 
-    fn wait_for_tunnel(&self) -> Result<()> {
+    /// Waits until the web server reaches the world through it.
+    pub fn wait_for_tunnel(&self) -> Result<()> {
         let target = WWW6.to_string();
         wait_until(Duration::from_secs(10), "the tunnel comes up", || {
             // From home's side, since only home can begin.

@@ -59,8 +59,9 @@ fn a_tunnel_replaced_while_the_daemon_is_away_is_attached() -> Result<()> {
     let mut stage = stage();
     stage.daemon_mut()?.stop()?;
     stage.lab.remove_tunnel()?;
-    stage.lab.restore_tunnel()?;
+    stage.lab.remake_tunnel()?;
     stage.daemon_mut()?.resume()?;
+    stage.lab.wait_for_tunnel()?;
     fetch(&stage, "/?replaced")?;
     assert_eq!(stage.by_ipv6("/?replaced6")?.run()?.status(), 200);
     Ok(())
@@ -121,13 +122,13 @@ fn an_uplink_that_shrinks_under_its_flows() -> Result<()> {
     let up = stage.by_name(WWW, "/shrunk-uplink.bin")?.args(&PACE).upload(&file).start();
     thread::sleep(Duration::from_secs(1));
     let dropped = stage.daemon()?.drops("too_big")?;
-    stage.lab.vps.ip("link set eth0 mtu 1320\n")?;
+    set_uplink_mtu(&stage, 1320)?;
     wait_until(SOON, "the new MSS is offered", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1280)
     })?;
     let result = finish(&stage, down, up, &file, "shrunk-uplink.bin");
     let dropped = stage.daemon()?.drops("too_big")? - dropped;
-    stage.lab.vps.ip("link set eth0 mtu 1500\n")?;
+    set_uplink_mtu(&stage, 1500)?;
     wait_until(SOON, "the old MSS is offered again", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1360)
     })?;
@@ -237,6 +238,12 @@ fn fetch(stage: &Stage, path: &str) -> Result<()> {
 fn tunnel(stage: &Stage) -> Result<Value> {
     let mut status = stage.daemon()?.ctl_json(&["status"])?;
     Ok(status["sites"][0]["interface"].take())
+}
+
+/// Both ends of the link, as a path has it: WireGuard's packets are cut in pieces from now on.
+fn set_uplink_mtu(stage: &Stage, mtu: u16) -> Result<()> {
+    stage.lab.inet.ip(&format!("link set vps mtu {mtu}\n"))?;
+    stage.lab.vps.ip(&format!("link set eth0 mtu {mtu}\n"))
 }
 
 fn offered_mss(stage: &Stage) -> Result<u16> {
