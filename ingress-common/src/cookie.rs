@@ -25,6 +25,11 @@ const GENERATION_SHIFT: u32 = 8;
 const PLACE_SHIFT: u32 = 15;
 /// In the scale field: the client offered none.
 const NO_SCALE: u32 = 15;
+/// What a hash is for: the second octet of its last word.
+const PLACE: u64 = 0;
+const EXACT: u64 = 1;
+const CLOCK: u64 = 2;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 /// The MSS classes, in octets. A client's MSS is rounded down to one of them.
 pub const MSS_CLASSES: [u16; 8] = [216, DEFAULT_MSS, 1000, 1200, 1280, 1360, 1400, 1460];
 
@@ -106,6 +111,18 @@ pub fn check(
     None
 }
 
+/// The TSval of our SYN-ACK (RFC 7323 §5.4): milliseconds, so that they go on from one connection of a tuple to
+/// the next, plus a number of the tuple's own, so that nobody sees for how long this machine has been up.
+#[inline(always)]
+#[must_use]
+pub fn timestamp(keys: &CookieKeys, now: u64, client: &ClientKey) -> u32 {
+    let slot = now >> SLOT_SHIFT;
+    let key = &keys.keys[((slot >> GENERATION_SHIFT) & 1) as usize];
+    let (addresses, ports) = words(client);
+    let offset = siphash24(key, addresses, ports, CLOCK << 8);
+    ((now / NANOS_PER_MILLI) as u32).wrapping_add(offset as u32)
+}
+
 enum Proof {
     Place(u32),
     Exact(u32),
@@ -115,16 +132,23 @@ enum Proof {
 #[inline(always)]
 fn tag(keys: &CookieKeys, slot: u64, client: &ClientKey, data: u32, proof: Proof) -> u32 {
     let key = &keys.keys[((slot >> GENERATION_SHIFT) & 1) as usize];
+    let (addresses, ports) = words(client);
+    let (kind, number) = match proof {
+        Proof::Place(number) => (PLACE, number),
+        Proof::Exact(number) => (EXACT, number),
+    };
+    let last = (number as u64) << 32 | kind << 8 | data as u64;
+    (siphash24(key, addresses, (slot & 0xffff_ffff) << 32 | ports, last) >> 48) as u32
+}
+
+/// The tuple in two words.
+#[inline(always)]
+fn words(client: &ClientKey) -> (u64, u64) {
     let addresses =
         (u32::from_ne_bytes(client.client) as u64) << 32 | u32::from_ne_bytes(client.listen) as u64;
     let ports = (u16::from_ne_bytes(client.client_port) as u64) << 16
         | u16::from_ne_bytes(client.listen_port) as u64;
-    let (kind, number) = match proof {
-        Proof::Place(number) => (0, number),
-        Proof::Exact(number) => (1 << 8, number),
-    };
-    let last = (number as u64) << 32 | kind | data as u64;
-    (siphash24(key, addresses, (slot & 0xffff_ffff) << 32 | ports, last) >> 48) as u32
+    (addresses, ports)
 }
 
 #[inline(always)]
@@ -210,6 +234,16 @@ mod tests {
             let admitted = check(&keys, 5 * SLOT, &client, Seq(isn).plus(1 + ahead), cookie);
             prop_assert!(admitted.is_some());
         }
+    }
+
+    #[test]
+    fn clocks_go_on_and_tell_nothing() {
+        let keys = keys(*b"0123456789abcdef");
+        let client = |port: u8| ClientKey::new([192, 0, 2, 1], [128, port], [198, 51, 100, 1], [1, 187]);
+        let at = |milli: u64, port| timestamp(&keys, milli * NANOS_PER_MILLI, &client(port));
+        assert_eq!(at(5000, 1).wrapping_sub(at(0, 1)), 5000);
+        let apart = (1..=255).filter(|port| at(0, *port).abs_diff(at(0, 0)) > 1 << 24).count();
+        assert!(apart > 240, "{apart} of 255");
     }
 
     /// Counts are deterministic: keys and tuples come from a counter, not from chance.

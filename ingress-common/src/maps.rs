@@ -4,8 +4,12 @@
 //! Addresses, ports and sequence numbers are octets in network order. Counters, times and indices never
 //! leave the machine and are native integers. No type has padding; the sizes are asserted below.
 
-/// Number of this layout, kept in the pinned map `ABI` and compared before anything else is touched.
-pub const ABI: u32 = 1;
+/// Number of this layout: the maps are pinned below `<bpffs>/v<ABI>/`, where a daemon of another layout does not
+/// even look.
+pub const ABI: u32 = 2;
+
+/// Entries of each array of counters: with room, so that one more counter is not another layout.
+pub const COUNTERS: u32 = 64;
 
 /// `protocol` of a TCP flow.
 pub const TCP: u8 = 6;
@@ -107,8 +111,12 @@ pub struct ToBackend {
     pub expand: u8,
     /// [`CLOSING_FIN`], [`CLOSING_RST`].
     pub closing: u8,
+    /// One where both ends have timestamps.
+    pub timestamps: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: u8,
+    /// The TSval that we showed the client less the backend's: subtracted from TSecr.
+    pub ts_delta: [u8; 4],
 }
 
 /// Backend → client. Written once by the daemon, as [`ToBackend`].
@@ -139,8 +147,14 @@ pub struct ToClient {
     pub closing: u8,
     /// One while `watched` is waited for.
     pub watching: u8,
+    /// One where both ends have timestamps.
+    pub timestamps: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+    /// The TSval that we showed the client less the backend's: added to TSval.
+    pub ts_delta: [u8; 4],
+    /// Zero.
+    pub reserved_too: [u8; 4],
 }
 
 /// What an address in `ROUTES` is, for longest-prefix match.
@@ -234,10 +248,53 @@ pub struct Listener {
     pub window: [u8; 2],
     /// Window scale promised to clients that offer one.
     pub scale: u8,
-    /// One where SACK is promised to clients that offer it.
+    /// An [`Offer`] as its number: SACK, to clients that offer it.
     pub sack: u8,
+    /// An [`Offer`] as its number: timestamps, to clients that offer them.
+    pub timestamps: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
+}
+
+/// Whether a listener promises an option.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Offer {
+    /// The operator does not want it.
+    #[default]
+    Off = 0,
+    /// It does.
+    On = 1,
+    /// Not any more: a backend turned out to lack it.
+    Withdrawn = 2,
+}
+
+impl Offer {
+    /// What a number in a map says; an unknown one promises nothing.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::On,
+            2 => Self::Withdrawn,
+            _ => Self::Off,
+        }
+    }
+}
+
+impl Listener {
+    /// Whether SACK is promised.
+    #[inline(always)]
+    #[must_use]
+    pub const fn offers_sack(&self) -> bool {
+        self.sack == Offer::On as u8
+    }
+
+    /// Whether timestamps are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn offers_timestamps(&self) -> bool {
+        self.timestamps == Offer::On as u8
+    }
 }
 
 /// The one value in `SECRETS`: the two generations of cookie key, by parity.
@@ -287,7 +344,7 @@ const _: () = {
     assert!(size_of::<ClientKey>() == 16);
     assert!(size_of::<BackendKey>() == 40);
     assert!(size_of::<ToBackend>() == 32 + 32 + 8 + 16);
-    assert!(size_of::<ToClient>() == 24 + 16 + 8);
+    assert!(size_of::<ToClient>() == 24 + 16 + 16);
     assert!(size_of::<Route>() == 4);
     assert!(size_of::<Device>() == 12);
     assert!(size_of::<ListenerKey>() == 8);

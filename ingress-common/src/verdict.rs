@@ -1,5 +1,13 @@
 //! Everything that can become of a packet, and the reasons for which one is dropped.
 
+use crate::maps::COUNTERS;
+
+const _: () = {
+    assert!(DropReason::ALL.len() <= COUNTERS as usize);
+    assert!(Cookie::ALL.len() <= COUNTERS as usize);
+    assert!(Traffic::ALL.len() <= COUNTERS as usize);
+};
+
 /// What becomes of a packet. The programs match on it in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -2,16 +2,16 @@
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use ingress_common::{
-    maps::Volume,
+    maps::{COUNTERS, Volume},
     verdict::{Cookie, DropReason, Traffic},
 };
 
 #[map]
-static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(DropReason::ALL.len() as u32, 0);
+static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(COUNTERS, 0);
 #[map]
-static COOKIES: PerCpuArray<u64> = PerCpuArray::pinned(Cookie::ALL.len() as u32, 0);
+static COOKIES: PerCpuArray<u64> = PerCpuArray::pinned(COUNTERS, 0);
 #[map]
-static TRAFFIC: PerCpuArray<Volume> = PerCpuArray::pinned(Traffic::ALL.len() as u32, 0);
+static TRAFFIC: PerCpuArray<Volume> = PerCpuArray::pinned(COUNTERS, 0);
 
 /// Counts a dropped packet.
 #[inline(always)]

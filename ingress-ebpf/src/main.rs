@@ -14,6 +14,7 @@ mod emit;
 mod flows;
 mod forward;
 mod icmp;
+mod options;
 mod packet;
 mod routes;
 mod synack;

@@ -12,7 +12,12 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::TcContext,
 };
-use ingress_common::{checksum::Sum, tcp::OPTION_ROOM, verdict::Verdict, verifier::opaque};
+use ingress_common::{
+    checksum::Sum,
+    tcp::{OPTION_ROOM, Timestamps},
+    verdict::Verdict,
+    verifier::opaque,
+};
 
 /// `L2` of a device with Ethernet headers.
 pub const ETHERNET: usize = 14;
@@ -25,8 +30,8 @@ pub const ETH_P_IP: u16 = 0x0800;
 pub const ETH_P_IPV6: u16 = 0x86dd;
 /// `pkt_type` of a packet addressed to this host (`linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
-/// The largest fixed headers that are read in place: IPv6 and TCP.
-const HEADERS: usize = 40 + 20;
+/// The largest headers that are read in place: IPv6 and TCP with timestamps.
+const HEADERS: usize = 40 + 20 + Timestamps::LEN;
 
 /// An skb whose network header stands `L2` octets in.
 pub struct Packet<const L2: usize> {

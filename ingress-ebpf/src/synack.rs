@@ -8,7 +8,7 @@ use ingress_common::{
     checksum::Sum,
     cookie,
     maps::{CookieKeys, Listener},
-    tcp::{self, Flags, OPTION_ROOM, Seq, SynOptions},
+    tcp::{self, Flags, OPTION_ROOM, Places, Seq, SynOptions, Timestamps},
     verdict::{DropReason, Verdict},
     verifier::forget,
 };
@@ -39,31 +39,49 @@ pub fn answer<const L2: usize>(
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
+    let places = Places::find(area, segment.options);
+    let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
     // However many ways there are through the options, what follows is checked once.
-    let offered = tcp::syn_options(area, segment.options).pack();
-    let offered = SynOptions::unpack(forget(offered, now));
-    let client_isn = Seq(u32::from_be_bytes(segment.tcp.seq));
-    let isn = cookie::mint(keys, now, &segment.key, client_isn, &taken_up(&offered, listener));
-
-    let old = Wire::of(segment);
-    let mut new = Wire::default();
-    let options = SynOptions {
-        mss: Some(u16::from_be_bytes(listener.mss)),
-        window_scale: offered.window_scale.map(|_| listener.scale),
-        sack_permitted: offered.sack_permitted && listener.sack != 0,
+    let offered = SynOptions::unpack(forget(places.syn_options(area).pack(), now));
+    let taken_up = SynOptions {
+        mss: offered.mss,
+        window_scale: offered.window_scale,
+        sack_permitted: offered.sack_permitted && listener.offers_sack(),
     };
-    let options_len = options.emit(&mut new.options);
-    new.ports = [segment.tcp.dest, segment.tcp.source];
-    new.seq = isn.0.to_be_bytes();
-    new.ack = client_isn.plus(1).0.to_be_bytes();
-    new.offset = ((tcp::HEADER_LEN + options_len) as u8) << 2;
-    new.flags = Flags::SYN.with(Flags::ACK).0;
-    new.window = listener.window;
+    let client_isn = Seq(u32::from_be_bytes(segment.tcp.seq));
+    let isn = cookie::mint(keys, now, &segment.key, client_isn, &taken_up);
+    let answered = SynOptions {
+        mss: Some(u16::from_be_bytes(listener.mss)),
+        window_scale: taken_up.window_scale.map(|_| listener.scale),
+        sack_permitted: taken_up.sack_permitted,
+    };
+    let stamps = stamps.map(|theirs| Timestamps {
+        value: cookie::timestamp(keys, now, &segment.key),
+        echo: theirs.value,
+    });
+
+    let old_options = sum(area);
+    *area = [0; OPTION_ROOM];
+    let options_len = answered.emit(stamps, area);
+    let old = Header::of(segment);
+    let new = Header {
+        ports: [segment.tcp.dest, segment.tcp.source],
+        seq: isn.0.to_be_bytes(),
+        ack: client_isn.plus(1).0.to_be_bytes(),
+        offset: ((tcp::HEADER_LEN + options_len) as u8) << 2,
+        flags: Flags::SYN.with(Flags::ACK).0,
+        window: listener.window,
+        urgent: [0; 2],
+    };
+    let change = new
+        .change_from(&old)
+        .plus(sum(area))
+        .plus(Sum(!old_options.fold() as u32));
 
     let len = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u16;
     packet.resize(len as u32)?;
-    let change = new.change_from(&old, area);
-    write(packet, &new, area, options_len)?;
+    write(packet, &new)?;
+    packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, area, options_len)?;
     packet.change_checksum(CHECKSUM, change)?;
     let before = (segment.len as u16 - TCP_OFFSET as u16).to_be_bytes();
     let after = (len - TCP_OFFSET as u16).to_be_bytes();
@@ -73,32 +91,34 @@ pub fn answer<const L2: usize>(
     Ok(isn)
 }
 
-/// What the cookie has to remember: what the client offered and we took up.
+/// The sum of an option area.
 #[inline(always)]
-fn taken_up(offered: &SynOptions, listener: &Listener) -> SynOptions {
-    SynOptions {
-        mss: offered.mss,
-        window_scale: offered.window_scale,
-        sack_permitted: offered.sack_permitted && listener.sack != 0,
-    }
+fn sum(area: &[u8; OPTION_ROOM]) -> Sum {
+    // SAFETY: a fixed length inside a live object; the helper wants a mutable pointer but only reads.
+    let sum = unsafe {
+        bpf_csum_diff(
+            core::ptr::null_mut(),
+            0,
+            area.as_ptr().cast_mut().cast(),
+            tcp::MAX_OPTIONS_LEN as u32,
+            0,
+        )
+    };
+    Sum(sum as u32)
 }
 
-/// A TCP header with up to twelve octets of options, less the checksum, which is changed in place.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Wire {
+/// A TCP header, less the checksum, which is changed in place.
+struct Header {
     ports: [[u8; 2]; 2],
     seq: [u8; 4],
     ack: [u8; 4],
     offset: u8,
     flags: u8,
     window: [u8; 2],
-    checksum: [u8; 2],
     urgent: [u8; 2],
-    options: [u8; 12],
 }
 
-impl Wire {
+impl Header {
     #[inline(always)]
     fn of(segment: &Segment) -> Self {
         let tcp = &segment.tcp;
@@ -109,47 +129,28 @@ impl Wire {
             offset: clamp::offset_octet(tcp),
             flags: segment.flags.0,
             window: tcp.window,
-            checksum: [0; 2],
             urgent: tcp.urg_ptr,
-            options: [0; 12],
         }
     }
 
-    /// By how much the checksum changes, old options included.
+    /// By how much the checksum changes.
     #[inline(always)]
-    fn change_from(&self, old: &Self, area: &[u8; OPTION_ROOM]) -> Sum {
-        // SAFETY: fixed lengths inside live objects; the helper wants mutable pointers but only reads.
-        let options = unsafe {
-            bpf_csum_diff(
-                area.as_ptr().cast_mut().cast(),
-                40,
-                self.options.as_ptr().cast_mut().cast(),
-                12,
-                0,
-            )
-        };
-        Sum(options as u32)
-            .plus(Sum(0).sub4(old.seq).add4(self.seq).sub4(old.ack).add4(self.ack))
-            .plus(
-                Sum(0)
-                    .sub2([old.offset, old.flags])
-                    .add2([self.offset, self.flags])
-                    .sub2(old.window)
-                    .add2(self.window)
-                    .sub2(old.urgent)
-                    .add2(self.urgent),
-            )
+    fn change_from(&self, old: &Self) -> Sum {
+        Sum(0).sub4(old.seq).add4(self.seq).sub4(old.ack).add4(self.ack).plus(
+            Sum(0)
+                .sub2([old.offset, old.flags])
+                .add2([self.offset, self.flags])
+                .sub2(old.window)
+                .add2(self.window)
+                .sub2(old.urgent)
+                .add2(self.urgent),
+        )
     }
 }
 
-/// Stores everything but the checksum.
+/// Stores everything but the checksum and the options.
 #[inline(always)]
-fn write<const L2: usize>(
-    packet: &Packet<L2>,
-    new: &Wire,
-    room: &mut [u8; OPTION_ROOM],
-    options_len: usize,
-) -> Result<(), Verdict> {
+fn write<const L2: usize>(packet: &Packet<L2>, new: &Header) -> Result<(), Verdict> {
     #[repr(C)]
     struct Front {
         ports: [[u8; 2]; 2],
@@ -159,15 +160,9 @@ fn write<const L2: usize>(
         flags: u8,
         window: [u8; 2],
     }
-    let Wire { ports, seq, ack, offset, flags, window, checksum: _, urgent, options } = *new;
+    let Header { ports, seq, ack, offset, flags, window, urgent } = *new;
     packet.write(TCP_OFFSET, &Front { ports, seq, ack, offset, flags, window })?;
-    packet.write(CHECKSUM + 2, &urgent)?;
-    let mut nth = 0;
-    while nth < options.len() {
-        room[nth] = options[nth];
-        nth += 1;
-    }
-    packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, room, options_len)
+    packet.write(CHECKSUM + 2, &urgent)
 }
 
 #[inline(always)]

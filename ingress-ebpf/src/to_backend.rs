@@ -3,7 +3,7 @@
 use ingress_common::{
     checksum::Sum,
     maps::{ClientKey, ToBackend},
-    splice::{self, Fields},
+    splice::{Fields, OptionShift},
     tcp::{self, Flags},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
@@ -14,7 +14,7 @@ use network_types::{
 };
 
 use crate::{
-    admit, clamp, count, devices, flows, icmp,
+    admit, clamp, count, devices, flows, icmp, options,
     packet::{ETH_P_IPV6, Packet, now},
     upcall,
 };
@@ -80,12 +80,12 @@ fn established<const L2: usize>(
     flow: &mut ToBackend,
 ) -> Result<Verdict, Verdict> {
     segment.trim(packet)?;
-    let Segment { ip, tcp, flags, len, options, .. } = segment;
+    let Segment { ip, tcp, flags, len, options: options_len, .. } = segment;
     let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;
     if ip.ttl <= 1 {
         return Err(upcall::ask_answer(packet, Upcall::HopLimit, DropReason::HopLimit));
     }
-    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options) as u32;
+    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u32;
     if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
         return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
     }
@@ -93,13 +93,10 @@ fn established<const L2: usize>(
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
     let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
     let new = old.to_backend(flow.delta, expand);
-    let mut change = new.change_from(old);
-    if let Some(room) = packet.options(TCP_OFFSET + tcp::HEADER_LEN, *options)
-        && let Some(moved) = splice::shift_sack(room, *options, flow.delta)
-    {
-        packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, room, *options)?;
-        change = change.plus(moved);
-    }
+    let stamped = flow.timestamps != 0 && flags.contains(Flags::ACK);
+    let shift = OptionShift::to_backend(flow.delta, flow.ts_delta, stamped);
+    let moved = options::shift(packet, TCP_OFFSET + tcp::HEADER_LEN, *options_len, &shift)?;
+    let change = new.change_from(old).plus(moved);
     let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {

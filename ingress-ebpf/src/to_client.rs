@@ -6,7 +6,7 @@ use aya_ebpf::{
 use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, ToClient},
-    splice::Fields,
+    splice::{Fields, OptionShift},
     tcp::{self, Flags, Seq},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
@@ -17,7 +17,7 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows,
+    clamp, count, devices, flows, options,
     packet::{ETH_P_IP, Packet, now},
     upcall,
 };
@@ -105,13 +105,16 @@ fn established<const L2: usize>(
     let (from, to) =
         if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
     let new = old.to_client(flow.delta, from, to);
+    let shift = OptionShift::to_client(flow.ts_delta, flow.timestamps != 0);
+    let options_len = clamp::options_len(tcp);
+    let moved = options::shift(packet, TCP_OFFSET + tcp::HEADER_LEN, options_len, &shift)?;
     let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {
         (*header).seq = new.seq;
         (*header).window = new.window;
     }
-    packet.change_checksum(CHECKSUM, new.change_from(old))?;
+    packet.change_checksum(CHECKSUM, new.change_from(old).plus(moved))?;
     packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
 
     let v4_len = len - 20;

@@ -1,10 +1,14 @@
 //! The splice: what happens to the TCP header of an established flow.
 //!
 //! The client's ISN was passed on to the backend, so its sequence numbers stand. The backend's differ from
-//! ours by one constant, `delta` = cookie − backend ISN.
+//! ours by one constant, `delta` = cookie − backend ISN. So it is with their clocks (`options`).
+
+mod options;
+
+pub use options::OptionShift;
 
 use crate::checksum::Sum;
-use crate::tcp::{OPTION_MASK, OPTION_ROOM, Seq, find_option};
+use crate::tcp::Seq;
 
 /// The fields of a TCP header that the splice changes, as they stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,70 +87,15 @@ pub const fn rescale(window: [u8; 2], from: u8, to: u8) -> [u8; 2] {
     kept.to_be_bytes()
 }
 
-/// Moves every SACK edge (RFC 2018 §3) in the first `len` octets of `options` back by `delta` and returns by
-/// how much the TCP checksum changes; `None` where there was no SACK option.
-#[inline(always)]
-pub fn shift_sack(options: &mut [u8; OPTION_ROOM], len: usize, delta: [u8; 4]) -> Option<Sum> {
-    let (start, value_len) = find_option(options, len, 5)?;
-    Some(shift_edges(options, start, value_len, delta))
-}
-
-/// At most four blocks fit into forty octets: eight edges.
-#[inline(always)]
-fn shift_edges(options: &mut [u8; OPTION_ROOM], start: usize, len: usize, delta: [u8; 4]) -> Sum {
-    let mut change = Sum(0);
-    let mut nth = 0;
-    while nth < 8 {
-        if 4 * nth + 4 > len {
-            break;
-        }
-        let at = start + 4 * nth;
-        let old = [
-            options[at & OPTION_MASK],
-            options[(at + 1) & OPTION_MASK],
-            options[(at + 2) & OPTION_MASK],
-            options[(at + 3) & OPTION_MASK],
-        ];
-        let [a, b, c, d] = shift_back(old, delta);
-        options[at & OPTION_MASK] = a;
-        options[(at + 1) & OPTION_MASK] = b;
-        options[(at + 2) & OPTION_MASK] = c;
-        options[(at + 3) & OPTION_MASK] = d;
-        change = change.sub4(old).add4([a, b, c, d]);
-        nth += 1;
-    }
-    if start & 1 == 1 { change.at_odd_offset() } else { change }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::{Options, TcpOption};
     use proptest::prelude::*;
 
     prop_compose! {
         fn fields()(seq: [u8; 4], ack: [u8; 4], window: [u8; 2]) -> Fields {
             Fields { seq, ack, window }
         }
-    }
-
-    fn edges(area: &[u8]) -> Vec<u32> {
-        Options(area)
-            .filter_map(|option| match option {
-                TcpOption::Sack(edges) => Some(edges.to_vec()),
-                TcpOption::Mss(_)
-                | TcpOption::WindowScale(_)
-                | TcpOption::SackPermitted
-                | TcpOption::Timestamps(..)
-                | TcpOption::Other(_) => None,
-            })
-            .flat_map(|edges| {
-                edges
-                    .chunks(4)
-                    .map(|e| u32::from_be_bytes(e.try_into().unwrap()))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
     }
 
     proptest! {
@@ -176,43 +125,6 @@ mod tests {
             prop_assert_eq!(new == 0, field == 0);
             let edge = u64::from(new) << to;
             prop_assert!(edge <= u64::from(field) << from || new == 1);
-        }
-
-        #[test]
-        fn sack_edges_move(
-            nops in 0usize..6, blocks in 1usize..=4, delta: u32, values: [u32; 8], before: bool,
-        ) {
-            let mut area = Vec::new();
-            if before && blocks < 4 {
-                area.extend([253, 4, 9, 9]);
-            }
-            area.extend(std::iter::repeat_n(1, nops));
-            area.extend([5, 2 + 8 * blocks as u8]);
-            for value in &values[..2 * blocks] {
-                area.extend(value.to_be_bytes());
-            }
-            while area.len() % 4 != 0 {
-                area.push(0);
-            }
-            let mut room = [0; OPTION_ROOM];
-            room[..area.len()].copy_from_slice(&area);
-            let change = shift_sack(&mut room, area.len(), delta.to_be_bytes()).unwrap();
-            let expected: Vec<u32> =
-                values[..2 * blocks].iter().map(|v| v.wrapping_sub(delta)).collect();
-            prop_assert_eq!(edges(&room[..area.len()]), expected);
-            let before = Sum::default().run(&area);
-            let after = Sum::default().run(&room[..area.len()]);
-            let got = change.update(before.checksum());
-            let zero = |c: [u8; 2]| c == [0, 0] || c == [0xff, 0xff];
-            prop_assert!(got == after.checksum() || zero(got) && zero(after.checksum()));
-        }
-
-        #[test]
-        fn malformed_options_do_no_harm(area: [u8; 40], len in 0usize..=40, delta: [u8; 4]) {
-            let mut room = [0; OPTION_ROOM];
-            room[..40].copy_from_slice(&area);
-            let _ = shift_sack(&mut room, len, delta);
-            prop_assert_eq!(&room[len..40], &area[len..]);
         }
     }
 
