@@ -83,7 +83,7 @@ pub const CLOSING_RST: u8 = 2;
 
 /// Client → backend. Written once by the daemon; the programs touch counters, times and marks only.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ToBackend {
     /// Packets forwarded; a GRO batch counts its segments.
     pub packets: u64,
@@ -121,7 +121,7 @@ pub struct ToBackend {
 
 /// Backend → client. Written once by the daemon, as [`ToBackend`].
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ToClient {
     /// Packets forwarded; a GRO batch counts its segments.
     pub packets: u64,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use ingress_common::{
     checksum::{Sum, pseudo_v4, pseudo_v6},
-    tcp::{Flags, HEADER_LEN, Seq, SynOptions},
+    tcp::{Flags, HEADER_LEN, OPTION_ROOM, Seq, SynOptions, Timestamps},
 };
 
 use crate::handshake::Segment;
@@ -88,6 +88,7 @@ fn read_tcp(tcp: &[u8], pseudo: Sum, whole: bool) -> Option<(u16, u16, Segment)>
         } else {
             SynOptions::default()
         },
+        timestamps: Timestamps::parse(options),
         payload: tcp[data..].to_vec(),
     };
     Some((word(0), word(2), segment))
@@ -147,8 +148,8 @@ fn append_tcp(
     pseudo: impl FnOnce(u16) -> Sum,
 ) {
     let start = packet.len();
-    let mut options = [0; 12];
-    let used = segment.options.emit(&mut options);
+    let mut options = [0; OPTION_ROOM];
+    let used = segment.options.emit(segment.timestamps, &mut options);
     packet.extend(source.to_be_bytes());
     packet.extend(destination.to_be_bytes());
     packet.extend(segment.seq.0.to_be_bytes());
@@ -173,6 +174,7 @@ mod tests {
         fn segment()(
             seq: u32, ack: u32, window: u16, syn: bool,
             mss in proptest::option::of(any::<u16>()), sack_permitted: bool,
+            timestamps in proptest::option::of(any::<(u32, u32)>()),
             payload in proptest::collection::vec(any::<u8>(), 0..2000),
         ) -> Segment {
             let flags = if syn { Flags::SYN } else { Flags::ACK.with(Flags::PSH) };
@@ -181,7 +183,8 @@ mod tests {
             } else {
                 SynOptions::default()
             };
-            Segment { seq: Seq(seq), ack: Seq(ack), flags, window, options, payload }
+            let timestamps = timestamps.map(|(value, echo)| Timestamps { value, echo });
+            Segment { seq: Seq(seq), ack: Seq(ack), flags, window, options, timestamps, payload }
         }
     }
 

@@ -39,6 +39,12 @@ impl Timestamps {
         })
     }
 
+    /// Whether `value` is later than `known`: clocks are a circle (RFC 7323 §5.2).
+    #[must_use]
+    pub const fn is_later(value: u32, known: u32) -> bool {
+        value.wrapping_sub(known) as i32 > 0
+    }
+
     /// What goes into the answer to a segment with these by somebody who has no clock of his own: the sender
     /// gets back what it has sent, and has heard already what it hears.
     #[must_use]

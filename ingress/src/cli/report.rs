@@ -7,7 +7,8 @@ use super::{
     sheet::{Sheet, Style, bad, good, number, pending, text},
 };
 use crate::control::{
-    Attachment, Count, Dns, Drops, Explanation, Interface, Reload, SiteStatus, Stats, Status,
+    Attachment, Count, Dns, Drops, Explanation, Interface, Listener, Promised, Reload, SiteStatus,
+    Stats, Status,
 };
 
 #[derive(Serialize)]
@@ -65,8 +66,7 @@ impl Report for Status {
         sheet.row([text("uplink"), interface(&self.uplink)]);
         sheet.row([text("nat46"), text(self.nat46_prefix)]);
         for listener in &self.listen {
-            sheet
-                .row([text("listen"), text(format!("{} {}", listener.address, listener.protocol))]);
+            sheet.row([text("listen"), listen_row(listener)]);
         }
         let table = &self.flow_table;
         let flows = format!(
@@ -80,6 +80,20 @@ impl Report for Status {
         let heartbeat = format!("{} ago", human::seconds(self.heartbeat_age_seconds));
         sheet.row([text("heartbeat"), text(heartbeat)]);
         format!("{}\n{}", sheet.finish(), sites(&self.sites, style))
+    }
+}
+
+fn listen_row(listener: &Listener) -> comfy_table::Cell {
+    let Listener { address, protocol, timestamps, sack } = listener;
+    let lacking: Vec<&str> = [("timestamps", timestamps), ("SACK", sack)]
+        .into_iter()
+        .filter(|(_, promised)| **promised == Promised::Withdrawn)
+        .map(|(what, _)| what)
+        .collect();
+    let row = format!("{address} {protocol}");
+    match lacking.join(" and ") {
+        none if none.is_empty() => text(row),
+        what => pending(format!("{row}, no {what}: a backend lacks it; reload tries again")),
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Listen {
     pub addresses: Vec<Ipv4Addr>,
     /// Where clients without a server name go; without it they are refused.
     pub default_host: Option<String>,
+    /// Whether clients are promised timestamps (RFC 7323), as far as backends have them.
+    pub timestamps: bool,
 }
 
 /// What precedes, or is, the ClientHello.

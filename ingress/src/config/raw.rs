@@ -59,6 +59,7 @@ pub(super) struct RawListen {
     pub protocol: Protocol,
     pub address: Option<Spanned<OneOrMany>>,
     pub default_host: Option<Spanned<String>>,
+    pub timestamps: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
 };
 
+use ingress_common::maps::Offer;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +173,35 @@ pub struct Listener {
     pub address: SocketAddrV4,
     /// For what.
     pub protocol: Protocol,
+    /// Whether clients are promised timestamps.
+    #[serde(default)]
+    pub timestamps: Promised,
+    /// Whether clients are promised SACK.
+    #[serde(default)]
+    pub sack: Promised,
+}
+
+/// Whether an option is promised to clients that offer it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promised {
+    /// It is.
+    Yes,
+    /// The configuration does not want it.
+    #[default]
+    Off,
+    /// Not any more, since a backend lacks it; `reload` tries again.
+    Withdrawn,
+}
+
+impl From<Offer> for Promised {
+    fn from(offer: Offer) -> Self {
+        match offer {
+            Offer::On => Self::Yes,
+            Offer::Off => Self::Off,
+            Offer::Withdrawn => Self::Withdrawn,
+        }
+    }
 }
 
 /// How full the flow table is.

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use ingress_common::{
     addr::Nat46Prefix,
+    maps::Offer,
     verdict::{Cookie, DropReason, Traffic as Path},
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -105,6 +106,8 @@ impl Desk {
             .map(|(address, listening)| Listener {
                 address: *address,
                 protocol: listening.protocol,
+                timestamps: Offer::from_number(listening.promise.timestamps).into(),
+                sack: Offer::from_number(listening.promise.sack).into(),
             })
             .collect();
         listen.sort_by_key(|listener| listener.address);

@@ -12,7 +12,7 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{clock::boot_nanos, keys, shared::Shared};
+use super::{clock::boot_nanos, keys, reconciler::Withdrawal, shared::Shared};
 use crate::{
     dataplane::{FlowMaps, Marks, Pins, Secrets},
     flows::{Cause, FlowTable, Survey},
@@ -82,6 +82,7 @@ struct Core {
     refused: Option<ClientTuple>,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
+    withdrawals: mpsc::Sender<Withdrawal>,
     shared: Arc<Shared>,
 }
 
@@ -97,6 +98,7 @@ impl Engine {
         flows: FlowMaps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
+        withdrawals: mpsc::Sender<Withdrawal>,
     ) -> Result<Self> {
         marks.clear()?;
         let (resolutions, resolved) = mpsc::unbounded_channel();
@@ -116,6 +118,7 @@ impl Engine {
             refused: None,
             resolutions,
             survey_results,
+            withdrawals,
             shared,
         };
         let upcalls = Upcalls::new(upcalls).context("watch the ring buffer")?;

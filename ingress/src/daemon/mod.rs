@@ -45,6 +45,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let shared = Arc::new(Shared::new(path, config));
     let netlink = Netlink::connect()?;
     let (requests, inbox) = mpsc::channel(16);
+    let (withdraw, withdrawals) = mpsc::channel(64);
     let mut reconciler = Reconciler::new(
         dataplane,
         tables.devices,
@@ -61,6 +62,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         tables.flows,
         shared.clone(),
         inbox,
+        withdraw,
     )?;
     // The tables are complete, keys and heartbeat included, before the first program runs.
     engine.beat()?;
@@ -81,7 +83,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         tokio::spawn(server.serve());
     }
     let mut engine = tokio::spawn(engine.run());
-    let mut reconciler = tokio::spawn(reconciler.run(reload_inbox));
+    let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, withdrawals));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;

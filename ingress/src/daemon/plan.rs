@@ -1,11 +1,11 @@
-//! What the tables must hold, as a pure function of configuration and network.
+//! What the tables must hold, as a pure function of configuration, network and what backends were seen to lack.
 
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
 };
 
-use ingress_common::maps::{Destination, Device, Listener, ListenerKey, Route};
+use ingress_common::maps::{Destination, Device, Listener, ListenerKey, Offer, Route};
 use ipnet::Ipv6Net;
 
 use super::shared::Listening;
@@ -40,12 +40,15 @@ pub struct Plan {
     pub listening: HashMap<SocketAddrV4, Listening>,
 }
 
+/// What is listened on already, with offers that were withdrawn.
+pub type Known = HashMap<ListenerKey, Listener>;
+
 /// Brings configuration and network together. `numbers` are the sites' indices in `SITES`.
-pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot) -> Plan {
+pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot, known: &Known) -> Plan {
     let uplink = network.links.get(config.uplink.interface.as_str());
     let tunnels: Vec<Option<&Link>> =
         config.sites.iter().map(|site| network.links.get(site.interface.as_str())).collect();
-    let (listeners, listening) = listeners(config, network, uplink, &tunnels);
+    let (listeners, listening) = listeners(config, network, uplink, &tunnels, known);
     Plan {
         uplink: device(uplink),
         sites: numbers.iter().copied().zip(tunnels.iter().map(|link| device(*link))).collect(),
@@ -128,6 +131,7 @@ fn listeners(
     network: &Snapshot,
     uplink: Option<&Link>,
     tunnels: &[Option<&Link>],
+    known: &Known,
 ) -> Listed {
     let mss = mss(uplink, tunnels);
     let own: Vec<Ipv4Addr> = network
@@ -148,12 +152,15 @@ fn listeners(
                     port: port.get().to_be_bytes(),
                     reserved: [0; 2],
                 };
+                let wanted = if listen.timestamps { Offer::On } else { Offer::Off };
+                let before = known.get(&key).copied().unwrap_or_default();
                 let promise = Listener {
                     mss: mss.to_be_bytes(),
                     window: WINDOW.to_be_bytes(),
                     scale: PROMISED_SCALE,
-                    sack: 1,
-                    reserved: [0; 2],
+                    sack: unless_withdrawn(Offer::On, before.sack),
+                    timestamps: unless_withdrawn(wanted, before.timestamps),
+                    reserved: 0,
                 };
                 keys.insert(key, promise);
                 listening.insert(
@@ -161,13 +168,21 @@ fn listeners(
                     Listening {
                         protocol: listen.protocol,
                         default_host: default_host.clone(),
-                        scale: PROMISED_SCALE,
+                        promise,
                     },
                 );
             }
         }
     }
     (keys, listening)
+}
+
+/// An offer goes on, unless a backend was seen to lack what it promises.
+fn unless_withdrawn(wanted: Offer, before: u8) -> u8 {
+    match (wanted, Offer::from_number(before)) {
+        (Offer::On, Offer::Withdrawn) => Offer::Withdrawn as u8,
+        (Offer::Off | Offer::On | Offer::Withdrawn, _) => wanted as u8,
+    }
 }
 
 /// What every way that a connection may take can carry, since the backend is not known yet.
@@ -235,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_kernels_routes_decide() {
-        let plan = plan(&config(), &[5], &network());
+        let plan = plan(&config(), &[5], &network(), &Known::new());
         assert_eq!(what(&plan, "::/0"), Some(Destination::World));
         assert_eq!(what(&plan, "2001:db8:1::/64"), Some(Destination::Kernel));
         assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
@@ -251,14 +266,14 @@ mod tests {
     fn the_better_of_two_routes_counts() {
         let mut network = network();
         network.routes.push(route("::/0", &[4], 100, true));
-        assert_eq!(what(&plan(&config(), &[0], &network), "::/0"), Some(Destination::Kernel));
+        assert_eq!(what(&plan(&config(), &[0], &network, &Known::new()), "::/0"), Some(Destination::Kernel));
         network.routes.reverse();
-        assert_eq!(what(&plan(&config(), &[0], &network), "::/0"), Some(Destination::Kernel));
+        assert_eq!(what(&plan(&config(), &[0], &network, &Known::new()), "::/0"), Some(Destination::Kernel));
     }
 
     #[test]
     fn ports_are_listed_on_the_uplinks_addresses() {
-        let plan = plan(&config(), &[0], &network());
+        let plan = plan(&config(), &[0], &network(), &Known::new());
         let address = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 443);
         assert_eq!(plan.listening.keys().collect::<Vec<_>>(), [&address]);
         let listener = plan.listeners.values().next().unwrap();
@@ -266,10 +281,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_withdrawn_stays_withdrawn() {
+        let first = plan(&config(), &[0], &network(), &Known::new());
+        let (key, promise) = first.listeners.iter().next().unwrap();
+        assert!(promise.offers_sack() && promise.offers_timestamps());
+        let withdrawn = Offer::Withdrawn as u8;
+        let known = Known::from([(*key, Listener { timestamps: withdrawn, ..*promise })]);
+        let second = plan(&config(), &[0], &network(), &known);
+        assert_eq!(second.listeners, known);
+        assert_eq!(second.listening.values().next().unwrap().promise, known[key]);
+        let mut without = config();
+        without.listen[0].timestamps = false;
+        let off = plan(&without, &[0], &network(), &known).listeners[key];
+        assert_eq!((off.timestamps, off.offers_sack()), (Offer::Off as u8, true));
+        // What was off on purpose is no lesson.
+        let known = Known::from([(*key, off)]);
+        assert_eq!(plan(&config(), &[0], &network(), &known).listeners, first.listeners);
+    }
+
+    #[test]
     fn a_missing_tunnel_is_no_device() {
         let mut network = network();
         network.links.remove("wg0");
-        let plan = plan(&config(), &[0], &network);
+        let plan = plan(&config(), &[0], &network, &Known::new());
         assert_eq!(plan.sites, [(0, Device::default())]);
         assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
     }

@@ -1,27 +1,31 @@
 //! Keeps programs and tables in step with the network and the configuration.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use ingress_common::maps::Device;
+use ingress_common::maps::{Device, ListenerKey, Offer};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
 use super::{
-    plan::plan,
+    plan::{Known, plan},
     shared::{Applied, Shared},
 };
 use crate::{
     config::Config,
     control::{Attachment, Interface},
     dataplane::{Dataplane, Devices, Hook, Listeners, Routes, SiteNames},
+    handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
 };
 
 /// A request to read the configuration again: what has changed, or why it was refused.
 pub type Reload = oneshot::Sender<Result<Vec<String>, String>>;
+
+/// A promise that a backend could not keep, and the port where it was made.
+pub type Withdrawal = (SocketAddrV4, Promise);
 
 /// Changes of the network come in bursts; one look after the burst serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -53,11 +57,15 @@ impl Reconciler {
         Self { dataplane, devices, site_names, routes, listeners, netlink, shared }
     }
 
-    /// Follows the network and answers reloads.
+    /// Follows the network, answers reloads, and takes promises back.
     ///
     /// # Errors
     /// Where the netlink connection ends.
-    pub async fn run(mut self, mut reloads: mpsc::Receiver<Reload>) -> Result<()> {
+    pub async fn run(
+        mut self,
+        mut reloads: mpsc::Receiver<Reload>,
+        mut withdrawals: mpsc::Receiver<Withdrawal>,
+    ) -> Result<()> {
         let mut due = Instant::now() + AT_LEAST_EVERY;
         loop {
             tokio::select! {
@@ -70,6 +78,11 @@ impl Reconciler {
                         tracing::error!("the network has changed, but: {error:#}");
                     }
                     due = Instant::now() + AT_LEAST_EVERY;
+                }
+                Some((listen, promise)) = withdrawals.recv() => {
+                    if let Err(error) = self.withdraw(listen, promise).await {
+                        tracing::error!(%listen, "what is promised there stays promised: {error:#}");
+                    }
                 }
                 Some(answer) = reloads.recv() => {
                     let result = self.reload().await;
@@ -87,13 +100,38 @@ impl Reconciler {
     pub async fn reconcile(&mut self) -> Result<()> {
         let config = self.shared.config();
         let network = self.netlink.snapshot().await?;
-        self.apply(&config, &network)
+        let known = self.listeners.list()?;
+        self.apply(&config, &network, &known)
     }
 
-    fn apply(&mut self, config: &Config, network: &Snapshot) -> Result<()> {
+    /// The map is the memory: the next daemon finds there what this one has learned.
+    async fn withdraw(&mut self, listen: SocketAddrV4, promise: Promise) -> Result<()> {
+        let key = ListenerKey {
+            address: listen.ip().octets(),
+            port: listen.port().to_be_bytes(),
+            reserved: [0; 2],
+        };
+        let Some(mut listener) = self.listeners.list()?.remove(&key) else { return Ok(()) };
+        let (offer, what) = match promise {
+            Promise::Timestamps => (&mut listener.timestamps, "timestamps"),
+            Promise::Sack => (&mut listener.sack, "SACK"),
+        };
+        if Offer::from_number(*offer) != Offer::On {
+            return Ok(());
+        }
+        *offer = Offer::Withdrawn as u8;
+        tracing::warn!(
+            %listen,
+            "a backend lacks {what}: clients are promised none any more; `ingressctl reload` tries again"
+        );
+        self.listeners.set(&key, listener)?;
+        self.reconcile().await
+    }
+
+    fn apply(&mut self, config: &Config, network: &Snapshot, known: &Known) -> Result<()> {
         let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
         let numbers = self.site_names.assign(&names)?;
-        let plan = plan(config, &numbers, network);
+        let plan = plan(config, &numbers, network, known);
         // Tables before programs: whoever looks up finds.
         for (number, device) in &plan.sites {
             self.devices.set_site(*number, *device)?;
@@ -157,9 +195,11 @@ impl Reconciler {
         fixed(&old, &new)?;
         let changes = changes(&old, &new);
         let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
-        if let Err(error) = self.apply(&new, &network) {
+        // Withdrawn offers are made again: the operator may have mended what was missing.
+        let known = self.listeners.list().map_err(|error| format!("{error:#}"))?;
+        if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
-            let _ = self.apply(&old, &network);
+            let _ = self.apply(&old, &network, &known);
             for site in old.sites.len()..new.sites.len() {
                 let _ = self.devices.set_site(site as u16, Device::default());
             }

@@ -11,6 +11,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use ingress_common::maps::Listener;
+
 use crate::{
     config::{Config, Protocol},
     control::{Interface, Reload},
@@ -58,8 +60,8 @@ pub struct Listening {
     pub protocol: Protocol,
     /// Where clients without a name go.
     pub default_host: Option<HostName>,
-    /// The window scale that clients were promised.
-    pub scale: u8,
+    /// What clients are promised.
+    pub promise: Listener,
 }
 
 /// Counters of this run of the daemon.

@@ -175,6 +175,22 @@ fn route_key(net: &Ipv6Net) -> Key<[u8; 16]> {
 pub struct Listeners(HashMap<MapData, ListenerKey, Listener>);
 
 impl Listeners {
+    /// What the map holds.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn list(&self) -> Result<StdHashMap<ListenerKey, Listener>> {
+        self.0.iter().collect::<Result<_, _>>().context("read what is listened on")
+    }
+
+    /// Changes one entry.
+    ///
+    /// # Errors
+    /// Where the map cannot be written.
+    pub fn set(&mut self, key: &ListenerKey, listener: Listener) -> Result<()> {
+        self.0.insert(key, listener, 0).context("list a port")
+    }
+
     /// Makes the map hold exactly `wanted`.
     ///
     /// # Errors

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::client::Client;
-use super::{Action, Backend, Limits, Outcome, Segment, Turn};
+use super::{Action, Backend, Limits, Outcome, Promise, Segment, Turn};
 use crate::postgres::REQUEST_LEN;
 
 /// A SYN is repeated after these waits, then after the last one again and again.
@@ -46,8 +46,16 @@ pub(super) struct Peer {
     pub(super) isn: Seq,
     pub(super) window_scale: Option<u8>,
     pub(super) sack_permitted: bool,
+    /// Its clock in the SYN-ACK and the latest since, where both ends have timestamps.
+    pub(super) clock: Option<Clock>,
     /// The largest segment that both ends and the tunnel take.
     pub(super) mss: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) first: u32,
+    latest: u32,
 }
 
 #[derive(Debug)]
@@ -148,12 +156,28 @@ impl Attempt {
             return Reached::Waiting;
         }
         let offered = client.options(self.backend.mss_limit);
+        let mut withdraw = |promise| {
+            turn.out.push(Action::Withdraw { tuple: client.tuple, promise });
+        };
+        if offered.sack_permitted && !segment.options.sack_permitted {
+            withdraw(Promise::Sack);
+        }
+        let clock = match (client.timestamps, segment.timestamps) {
+            (None, _) => None,
+            (Some(_), Some(Timestamps { value, .. })) => Some(Clock { first: value, latest: value }),
+            (Some(_), None) => {
+                withdraw(Promise::Timestamps);
+                self.reset(client, turn);
+                return self.fail(Outcome::BackendWithoutTimestamps, client, turn);
+            }
+        };
         let own = segment.options.mss.unwrap_or(DEFAULT_MSS).max(64);
         let peer = Peer {
             backend: self.backend,
             isn: segment.seq,
             window_scale: offered.window_scale.and(segment.options.window_scale),
             sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
+            clock,
             mss: own.min(offered.mss.unwrap_or(own)),
         };
         if client.requests.is_empty() {
@@ -189,6 +213,8 @@ impl Attempt {
         if segment.seq != peer.isn.plus(1 + answered as u32) {
             return Reached::Waiting;
         }
+        let peer = peer.having_heard(segment);
+        self.state = State::Preamble { peer, answered };
         if segment.has(Flags::RST) {
             return self.fail(Outcome::BackendRefused, client, turn);
         }
@@ -257,6 +283,7 @@ impl Attempt {
             flags: Flags::SYN,
             window: client.unscaled_window(),
             options: client.options(self.backend.mss_limit),
+            timestamps: client.timestamps.map(|ours| Timestamps { value: ours.echo, echo: 0 }),
             ..Segment::default()
         }
     }
@@ -269,6 +296,7 @@ fn request(client: &Client, peer: &Peer, answered: usize) -> Segment {
         flags: Flags::ACK.with(Flags::PSH),
         window: peer.window(client),
         options: SynOptions::default(),
+        timestamps: peer.timestamps(client),
         payload: client.requests[answered].octets().to_vec(),
     }
 }
@@ -277,5 +305,26 @@ impl Peer {
     /// The client's window as this backend reads it.
     pub(super) fn window(&self, client: &Client) -> u16 {
         if self.window_scale.is_some() { client.window } else { client.unscaled_window() }
+    }
+
+    /// What segments in the client's name carry.
+    pub(super) fn timestamps(&self, client: &Client) -> Option<Timestamps> {
+        let (ours, theirs) = client.timestamps.zip(self.clock)?;
+        Some(Timestamps { value: ours.echo, echo: theirs.latest })
+    }
+
+    /// The most data in a segment.
+    pub(super) fn room(&self) -> usize {
+        let options = if self.clock.is_some() { Timestamps::LEN } else { 0 };
+        usize::from(self.mss) - options
+    }
+
+    fn having_heard(mut self, segment: &Segment) -> Self {
+        if let (Some(clock), Some(heard)) = (&mut self.clock, segment.timestamps)
+            && Timestamps::is_later(heard.value, clock.latest)
+        {
+            clock.latest = heard.value;
+        }
+        self
     }
 }

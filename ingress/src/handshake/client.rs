@@ -1,6 +1,6 @@
 //! The client's half: what it has sent, and what we, in the backend's place, have told it.
 
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::stream::{CAPACITY, Stream};
 use super::{Action, Admission, ClientTuple, Segment};
@@ -24,6 +24,8 @@ pub(super) struct Client {
     pub(super) window: u16,
     /// PostgreSQL requests that we answered in the backend's place; it must give the same answers.
     pub(super) requests: Vec<Request>,
+    /// What our segments to it carry: the one time that it was shown, and the latest of its own clock.
+    pub(super) timestamps: Option<Timestamps>,
     options: SynOptions,
     promised_scale: Option<u8>,
     /// Octets that we sent after our SYN-ACK.
@@ -40,10 +42,21 @@ impl Client {
             stream: Stream::default(),
             window: 0,
             requests: Vec::new(),
+            timestamps: None,
             options: admission.options,
             promised_scale: admission.promised_scale,
             sent: 0,
             acknowledged: 0,
+        }
+    }
+
+    /// Reads the clock in a segment that [`Self::accepts_ack`]. No cookie says whether timestamps were promised:
+    /// if so, every segment has them, and the first echoes what our SYN-ACK showed.
+    pub(super) fn hear(&mut self, segment: &Segment) {
+        let Some(heard) = segment.timestamps else { return };
+        let known = self.timestamps.get_or_insert(heard.mirrored());
+        if Timestamps::is_later(heard.value, known.echo) {
+            known.echo = heard.value;
         }
     }
 
@@ -137,7 +150,7 @@ impl Client {
     /// Resets the connection, with exactly the number that the client expects.
     pub(super) fn reset(&self, out: &mut Vec<Action>) {
         let ack = self.stream.base().plus(self.stream.covered());
-        let segment = Segment::reset(self.next(), Some(ack));
+        let segment = Segment::reset(self.next(), Some(ack)).stamped(self.timestamps);
         out.push(Action::ToClient { tuple: self.tuple, segment });
     }
 
@@ -149,6 +162,7 @@ impl Client {
             flags,
             window: room.min(u16::MAX.into()) as u16,
             options: SynOptions::default(),
+            timestamps: self.timestamps,
             payload,
         };
         Action::ToClient { tuple: self.tuple, segment }

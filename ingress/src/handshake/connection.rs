@@ -85,6 +85,9 @@ impl Connection {
             delivery.splice.pass_to_backend(self.client.tuple, segment, turn.out);
             return None;
         }
+        if self.client.accepts_ack(&segment) {
+            self.client.hear(&segment);
+        }
         if let Phase::Reading(reading) = &mut self.phase
             && let Some(isn) = admission.and_then(|admission| admission.client_isn)
         {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::backend::Peer;
 use super::client::Client;
@@ -18,7 +18,8 @@ pub(super) struct Delivery {
     pub(super) elapsed: Duration,
     /// What a client's segment looks like to the backend; its payload is what is owed.
     owed: Segment,
-    mss: u16,
+    /// The most of it in one segment.
+    room: usize,
     tries: u32,
     next: Instant,
 }
@@ -55,6 +56,10 @@ pub(super) fn deliver(
         backend_scale: peer.window_scale,
         client_sack: offered.sack_permitted,
         backend_sack: peer.sack_permitted,
+        ts_delta: client
+            .timestamps
+            .zip(peer.clock)
+            .map(|(ours, theirs)| ours.value.wrapping_sub(theirs.first)),
         watch: (!owed.is_empty()).then(|| seq.plus(owed.len() as u32)),
     });
     turn.out.push(Action::Install { tuple: client.tuple, splice: splice.clone() });
@@ -64,20 +69,21 @@ pub(super) fn deliver(
         flags: Flags::ACK,
         window: peer.window(client),
         options: SynOptions::default(),
+        timestamps: peer.timestamps(client),
         payload: client.stream.octets()[begin..].to_vec(),
     };
-    send(client.tuple, &splice, &whole, peer.mss, turn.out);
+    send(client.tuple, &splice, &whole, peer.room(), turn.out);
     if owed.is_empty() {
         return Err(splice);
     }
     whole.payload.truncate(owed.len());
     let next = turn.now + FIRST_RETRY;
-    Ok(Delivery { splice, elapsed, owed: whole, mss: peer.mss, tries: 1, next })
+    Ok(Delivery { splice, elapsed, owed: whole, room: peer.room(), tries: 1, next })
 }
 
 /// Sends a payload of any length in segments.
-fn send(tuple: ClientTuple, splice: &Splice, whole: &Segment, mss: u16, out: &mut Vec<Action>) {
-    let pieces = whole.payload.chunks(mss.into());
+fn send(tuple: ClientTuple, splice: &Splice, whole: &Segment, room: usize, out: &mut Vec<Action>) {
+    let pieces = whole.payload.chunks(room);
     let last = pieces.len() - 1;
     let mut seq = whole.seq;
     for (index, piece) in pieces.enumerate() {
@@ -101,15 +107,16 @@ impl Delivery {
         if self.tries == TRIES {
             turn.out.push(Action::Uninstall { tuple });
             let to_client = self.owed.ack.plus(self.splice.delta());
-            let segment = Segment::reset(to_client, Some(self.owed.end()));
+            let stamps = self.owed.mirrored_timestamps().map(|stamps| self.splice.to_client(stamps));
+            let segment = Segment::reset(to_client, Some(self.owed.end())).stamped(stamps);
             turn.out.push(Action::ToClient { tuple, segment });
-            let segment = Segment::reset(self.owed.seq, None);
+            let segment = Segment::reset(self.owed.seq, None).stamped(self.owed.timestamps);
             turn.out.push(Action::ToBackend { tuple, backend: self.splice.backend, segment });
             return Delivered::Failed(Outcome::BackendSilent);
         }
         self.next = turn.now + FIRST_RETRY * 2u32.pow(self.tries);
         self.tries += 1;
-        send(tuple, &self.splice, &self.owed, self.mss, turn.out);
+        send(tuple, &self.splice, &self.owed, self.room, turn.out);
         Delivered::Waiting
     }
 
@@ -128,6 +135,14 @@ impl Delivery {
 }
 
 impl Splice {
+    fn to_backend(&self, stamps: Timestamps) -> Timestamps {
+        Timestamps { echo: stamps.echo.wrapping_sub(self.ts_delta.unwrap_or(0)), ..stamps }
+    }
+
+    fn to_client(&self, stamps: Timestamps) -> Timestamps {
+        Timestamps { value: stamps.value.wrapping_add(self.ts_delta.unwrap_or(0)), ..stamps }
+    }
+
     /// Passes on a client's segment that was handed up before the flow stood.
     pub(super) fn pass_to_backend(
         &self,
@@ -141,6 +156,7 @@ impl Splice {
             return;
         }
         segment.ack = segment.ack.minus(self.delta());
+        segment.timestamps = segment.timestamps.map(|stamps| self.to_backend(stamps));
         if self.backend_scale.is_none() {
             let window = u32::from(segment.window) << self.client_scale.unwrap_or(0);
             segment.window = window.min(u16::MAX.into()) as u16;
@@ -159,6 +175,7 @@ impl Splice {
             return;
         }
         segment.seq = segment.seq.plus(self.delta());
+        segment.timestamps = segment.timestamps.map(|stamps| self.to_client(stamps));
         let window = u64::from(segment.window) << self.backend_scale.unwrap_or(0);
         let scaled = (window >> self.promised_scale.unwrap_or(0)).min(u16::MAX.into()) as u16;
         segment.window = if segment.window == 0 { 0 } else { scaled.max(1) };

@@ -56,6 +56,15 @@ pub struct Admission {
     pub default_host: Option<HostName>,
 }
 
+/// What a SYN-ACK promises on behalf of backends that are not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// Timestamps (RFC 7323).
+    Timestamps,
+    /// SACK (RFC 2018).
+    Sack,
+}
+
 /// Why a name led to no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolveError {
@@ -176,6 +185,13 @@ pub enum Action {
         /// The segment.
         segment: Segment,
     },
+    /// Promise this no more on the port: a backend lacks it.
+    Withdraw {
+        /// Whose handshake showed it, by the port.
+        tuple: ClientTuple,
+        /// What.
+        promise: Promise,
+    },
     /// Write the two flow entries, then take the pending and expected marks back.
     Install {
         /// Whose.
@@ -224,6 +240,9 @@ pub struct Splice {
     pub client_sack: bool,
     /// The backend agreed to SACK.
     pub backend_sack: bool,
+    /// Where both ends have timestamps: what to add to the backend's for the client, which was shown another
+    /// clock in our SYN-ACK.
+    pub ts_delta: Option<u32>,
     /// Report the first backend acknowledgment that covers this number.
     pub watch: Option<Seq>,
 }

@@ -23,7 +23,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Action, Admission, Backend, ClientTuple, Event, Protocol, ResolveError, Splice};
+pub use event::{
+    Action, Admission, Backend, ClientTuple, Event, Promise, Protocol, ResolveError, Splice,
+};
 pub use outcome::Outcome;
 pub use segment::Segment;
 
@@ -221,7 +223,8 @@ impl Handshakes {
             out.push(Action::Finish { tuple, outcome, host, elapsed });
         }
         if self.connections.len() >= self.limits.connections {
-            let reset = Segment::reset(segment.ack, Some(segment.end()));
+            let stamps = segment.mirrored_timestamps();
+            let reset = Segment::reset(segment.ack, Some(segment.end())).stamped(stamps);
             out.push(Action::ToClient { tuple, segment: reset });
             let (outcome, elapsed) = (Outcome::Overloaded, Duration::ZERO);
             out.push(Action::Finish { tuple, outcome, host: None, elapsed });

@@ -23,6 +23,8 @@ pub enum Outcome {
     BackendSilent,
     /// A PostgreSQL backend that does not speak TLS; alert `internal_error`.
     BackendWithoutTls,
+    /// The backend has no timestamps, which the client was promised; RST, and the port promises them no more.
+    BackendWithoutTimestamps,
     /// The first octets were no TLS record; RST.
     NotTls,
     /// The ClientHello breaks the rules of TLS; alert `decode_error`.
@@ -45,7 +47,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
@@ -56,6 +58,7 @@ impl Outcome {
         Self::BackendUnreachable,
         Self::BackendSilent,
         Self::BackendWithoutTls,
+        Self::BackendWithoutTimestamps,
         Self::NotTls,
         Self::BadHello,
         Self::HelloTooLong,
@@ -81,6 +84,7 @@ impl Outcome {
             Self::BackendUnreachable => "backend_unreachable",
             Self::BackendSilent => "backend_silent",
             Self::BackendWithoutTls => "backend_without_tls",
+            Self::BackendWithoutTimestamps => "backend_without_timestamps",
             Self::NotTls => "not_tls",
             Self::BadHello => "bad_hello",
             Self::HelloTooLong => "hello_too_long",

@@ -99,7 +99,8 @@ impl Recent {
         match &last.epitaph {
             Epitaph::Spliced(splice) => splice.pass_to_backend(tuple, segment.clone(), out),
             Epitaph::Reset if segment.has(Flags::ACK) && !segment.has(Flags::RST) => {
-                let segment = Segment::reset(segment.ack, Some(segment.end()));
+                let stamps = segment.mirrored_timestamps();
+                let segment = Segment::reset(segment.ack, Some(segment.end())).stamped(stamps);
                 out.push(Action::ToClient { tuple, segment });
             }
             Epitaph::Reset | Epitaph::Closed => {}

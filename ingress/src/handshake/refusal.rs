@@ -42,6 +42,7 @@ impl Farewell {
             | Outcome::BackendRefused
             | Outcome::BackendUnreachable
             | Outcome::BackendSilent
+            | Outcome::BackendWithoutTimestamps
             | Outcome::NotTls
             | Outcome::HelloTimeout
             | Outcome::ClientGone

@@ -1,6 +1,6 @@
 //! A TCP segment without its addresses.
 
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 /// A TCP segment as the state machine sees it: ports and addresses are the caller's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Segment {
     pub window: u16,
     /// Options of a SYN or SYN-ACK, empty on everything else.
     pub options: SynOptions,
+    /// Timestamps, which once negotiated are on every segment.
+    pub timestamps: Option<Timestamps>,
     /// The data.
     pub payload: Vec<u8>,
 }
@@ -25,6 +27,18 @@ impl Segment {
     pub fn reset(seq: Seq, ack: Option<Seq>) -> Self {
         let flags = if ack.is_some() { Flags::RST.with(Flags::ACK) } else { Flags::RST };
         Self { seq, ack: ack.unwrap_or_default(), flags, ..Self::default() }
+    }
+
+    /// The same segment with timestamps, or without.
+    #[must_use]
+    pub fn stamped(self, timestamps: Option<Timestamps>) -> Self {
+        Self { timestamps, ..self }
+    }
+
+    /// What a reset of the sender's connection carries, by somebody who knows no more of it than this segment.
+    #[must_use]
+    pub fn mirrored_timestamps(&self) -> Option<Timestamps> {
+        self.timestamps.map(Timestamps::mirrored)
     }
 
     /// The number right after the data, not counting SYN and FIN.

@@ -48,9 +48,16 @@ pub struct Spliced {
     pub source: [u8; 16],
     /// What the backend's sequence numbers are raised by.
     pub delta: u32,
+    /// What its timestamps are raised by, where both ends have them.
+    pub ts_delta: Option<u32>,
 }
 
 impl Spliced {
+    /// Both deltas as they undo themselves.
+    fn deltas_back(&self) -> [[u8; 4]; 2] {
+        [self.delta, self.ts_delta.unwrap_or(0)].map(|delta| delta.wrapping_neg().to_be_bytes())
+    }
+
     fn address_change_to_v4(&self) -> Sum {
         self.v4().plus(Sum(u32::from(!self.v6().fold())))
     }

@@ -3,6 +3,8 @@
 use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, ClientKey},
+    splice::OptionShift,
+    tcp::{HEADER_LEN, OPTION_ROOM},
 };
 
 use super::{ICMP, IPV4, IPV6, Spliced, TCP, write_v4, write_v6};
@@ -55,8 +57,11 @@ impl<'a> QuotedV4<'a> {
         packet[1] = self.header[1] << 4;
         packet[7] = self.header[8];
         packet.extend(self.tcp);
-        // Sequence numbers of the backend's own.
-        shift(&mut packet[IPV6..], 4, flow.delta.wrapping_neg(), flow.address_change_to_v6());
+        // Numbers and a clock of the backend's own.
+        let [_, ts_delta] = flow.deltas_back();
+        let options = OptionShift::to_client(ts_delta, flow.ts_delta.is_some());
+        let addresses = flow.address_change_to_v6();
+        shift(&mut packet[IPV6..], 4, flow.delta.wrapping_neg(), &options, addresses);
         packet
     }
 }
@@ -87,8 +92,11 @@ impl<'a> QuotedV6<'a> {
         let payload = usize::from(u16::from_be_bytes(octets(&self.header[4..])));
         let mut packet = vec![0; IPV4];
         packet.extend(self.tcp);
-        // The client acknowledges numbers that we gave out.
-        shift(&mut packet[IPV4..], 8, flow.delta, flow.address_change_to_v4());
+        // The client acknowledges numbers that we gave out, and echoes our clock.
+        let [delta, ts_delta] = flow.deltas_back();
+        let options = OptionShift::to_backend(delta, ts_delta, flow.ts_delta.is_some());
+        let addresses = flow.address_change_to_v4();
+        shift(&mut packet[IPV4..], 8, flow.delta, &options, addresses);
         packet[1] = self.header[0] << 4 | self.header[1] >> 4;
         write_v4(&mut packet, flow.client, flow.listen, TCP, payload + IPV4);
         packet[8] = self.header[7];
@@ -101,8 +109,9 @@ impl<'a> QuotedV6<'a> {
     }
 }
 
-/// Adds `by` to the number at `at`, and keeps the checksum right, as far as either was quoted.
-fn shift(tcp: &mut [u8], at: usize, by: u32, addresses: Sum) {
+/// Adds `by` to the number at `at`, shifts the options, and keeps the checksum right, as far as all that was
+/// quoted.
+fn shift(tcp: &mut [u8], at: usize, by: u32, options: &OptionShift, addresses: Sum) {
     let Some(field) = tcp.get(at..at + 4) else { return };
     let old: [u8; 4] = octets(field);
     let new = u32::from_be_bytes(old).wrapping_add(by).to_be_bytes();
@@ -111,6 +120,16 @@ fn shift(tcp: &mut [u8], at: usize, by: u32, addresses: Sum) {
         let change = addresses.plus(Sum::default().sub4(old).add4(new));
         let checksum = change.update(octets(checksum));
         tcp[16..18].copy_from_slice(&checksum);
+    }
+    let header = tcp.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
+    if let Some(area) = tcp.get_mut(HEADER_LEN..header) {
+        let mut room = [0; OPTION_ROOM];
+        room[..area.len()].copy_from_slice(area);
+        if let Some(change) = options.apply(&mut room, area.len()) {
+            area.copy_from_slice(&room[..area.len()]);
+            let checksum = change.update(octets(&tcp[16..]));
+            tcp[16..18].copy_from_slice(&checksum);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `HANDSHAKE_SEED=n` runs one seed again, with a trace; `HANDSHAKE_SEEDS=n` sets how many are run.
 
+mod clock;
 mod peers;
 mod scenario;
 mod splice;
@@ -16,7 +17,10 @@ use ingress::handshake::Outcome;
 use scenario::Scenario;
 use world::World;
 
-fn run(seed: u64, trace: bool) -> (Scenario, Vec<Option<Outcome>>) {
+/// A connection: what had to come of it, and what did; `None` where the client gave it up itself.
+type End = (Outcome, Option<Outcome>);
+
+fn run(seed: u64, trace: bool) -> (Scenario, Vec<End>) {
     let mut world = World::new(seed, trace);
     let outcomes = world.run();
     (world.scenario, outcomes)
@@ -35,9 +39,9 @@ fn every_seed_ends_well() {
         let Ok((scenario, outcomes)) = result else {
             panic!("seed {seed} failed; HANDSHAKE_SEED={seed} runs it again");
         };
-        for outcome in outcomes {
+        for (expected, outcome) in outcomes {
             *counts.entry(outcome).or_default() += 1;
-            if scenario.expected() == Outcome::Spliced && scenario.aborts.is_none() {
+            if expected == Outcome::Spliced && scenario.aborts.is_none() {
                 promising += 1;
                 spliced += u32::from(outcome == Some(Outcome::Spliced));
             }

@@ -184,6 +184,7 @@ impl Client {
             Outcome::BackendRefused
             | Outcome::BackendUnreachable
             | Outcome::BackendSilent
+            | Outcome::BackendWithoutTimestamps
             | Outcome::NotTls
             | Outcome::HelloTimeout
             | Outcome::ClientGone

@@ -66,6 +66,14 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
+    /// Whether a SYN-ACK comes of it.
+    pub fn answers(self) -> bool {
+        match self {
+            Self::Good | Self::Occupied | Self::Slow | Self::WithoutTls => true,
+            Self::Refuses | Self::Unreachable | Self::Silent => false,
+        }
+    }
+
     pub fn serves(self, speech: Speech) -> bool {
         match self {
             Self::Good | Self::Occupied | Self::Slow => true,
@@ -91,6 +99,8 @@ pub struct Scenario {
     pub hello_len: usize,
     pub record_len: usize,
     pub backends: Vec<Behaviour>,
+    /// Whether each of them has timestamps.
+    pub stamping: Vec<bool>,
     pub outer: Link,
     pub tunnel: Link,
     pub dns_delay: u64,
@@ -137,7 +147,7 @@ impl Scenario {
             Behaviour::Silent,
             Behaviour::WithoutTls,
         ];
-        let backends = (0..*[1, 1, 1, 2, 3].choose(rng).unwrap())
+        let backends: Vec<Behaviour> = (0..*[1, 1, 1, 2, 3].choose(rng).unwrap())
             .map(|_| {
                 if rng.random_bool(0.6) {
                     Behaviour::Good
@@ -159,6 +169,7 @@ impl Scenario {
             name,
             hello_len,
             record_len,
+            stamping: backends.iter().map(|_| rng.random_bool(0.8)).collect(),
             backends,
             outer: Link::new(rng),
             tunnel: Link::new(rng),
@@ -174,8 +185,9 @@ impl Scenario {
         self.outer.loss == 0.0 && self.tunnel.loss == 0.0
     }
 
-    /// What the end must be where nothing is lost; losses may turn a success into a refusal.
-    pub fn expected(&self) -> Outcome {
+    /// What the end must be where nothing is lost; losses may turn a success into a refusal. `stamped`: the
+    /// client was promised timestamps.
+    pub fn expected(&self, stamped: bool) -> Outcome {
         match self.speech {
             Speech::Http => return Outcome::NotTls,
             Speech::PostgresPlain => return Outcome::PlaintextPostgres,
@@ -190,8 +202,13 @@ impl Scenario {
             Name::Outside => return Outcome::OutsidePrefixes,
             Name::DnsFails => return Outcome::DnsFailed,
         }
-        if self.backends.iter().any(|backend| backend.serves(self.speech)) {
+        let lacking = |nth: usize| stamped && !self.stamping[nth] && self.backends[nth].answers();
+        let serves = |nth: usize| self.backends[nth].serves(self.speech) && !lacking(nth);
+        if (0..self.backends.len()).any(serves) {
             return Outcome::Spliced;
+        }
+        if lacking(self.backends.len() - 1) {
+            return Outcome::BackendWithoutTimestamps;
         }
         match self.backends.last().unwrap() {
             Behaviour::Refuses => Outcome::BackendRefused,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use ingress::handshake::Segment;
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
+
+use crate::clock::Clock;
 
 /// Microseconds since the simulation began.
 pub type Micros = u64;
@@ -35,6 +37,7 @@ pub struct Tcp {
     /// The offset that the peer lets us send up to.
     pub edge: u32,
     pub cwnd: u32,
+    pub clock: Clock,
     written: Vec<u8>,
     closed: bool,
     una: u32,
@@ -61,6 +64,7 @@ impl Tcp {
             mss: 536,
             edge: 0,
             cwnd: 5360,
+            clock: Clock::default(),
             written: Vec::new(),
             closed: false,
             una: 0,
@@ -91,8 +95,17 @@ impl Tcp {
         self.una == self.length()
     }
 
+    /// Takes over what both ends agreed on about timestamps.
+    pub fn agree(&mut self, heard: Option<u32>) {
+        self.clock.agree(heard);
+        if self.clock.agreed {
+            self.mss -= Timestamps::LEN as u32;
+        }
+    }
+
     pub fn abort(&mut self, out: &mut Vec<Segment>) {
         out.push(Segment::reset(self.at(self.highest), Some(self.rcv_next())));
+        self.clock.stamp(out);
         self.state = State::Reset;
         self.timer = None;
     }
@@ -124,10 +137,19 @@ impl Tcp {
         let window = self.receive_window.min(65535) as u16;
         let flags = Flags::SYN.with(Flags::ACK);
         let (seq, ack) = (self.iss, self.irs.plus(1));
-        Segment { seq, ack, flags, window, options: self.options, payload: Vec::new() }
+        Segment { seq, ack, flags, window, options: self.options, ..Segment::default() }
     }
 
     pub fn on_segment(&mut self, segment: Segment, now: Micros, out: &mut Vec<Segment>) {
+        let before = out.len();
+        self.clock.now = now;
+        self.take_in(segment, now, out);
+        if self.state != State::Reset {
+            self.clock.stamp(&mut out[before..]);
+        }
+    }
+
+    fn take_in(&mut self, segment: Segment, now: Micros, out: &mut Vec<Segment>) {
         match self.state {
             State::Listen => self.on_listen(&segment, now, out),
             State::Reset => {
@@ -147,7 +169,9 @@ impl Tcp {
                         self.acknowledge(out);
                     }
                 } else if segment.has(Flags::ACK) {
-                    if segment.ack == self.iss.plus(1) {
+                    if !self.clock.admits(&segment) {
+                        self.acknowledge(out);
+                    } else if segment.ack == self.iss.plus(1) {
                         self.state = State::Established;
                         self.timer = None;
                         self.on_established(segment, now, out);
@@ -178,6 +202,7 @@ impl Tcp {
         self.cwnd = 10 * self.mss;
         self.edge = segment.window.into();
         self.timer = Some(now + FIRST_RTO);
+        self.agree(segment.timestamps.map(|stamps| stamps.value));
         out.push(self.syn_ack());
     }
 
@@ -194,6 +219,10 @@ impl Tcp {
             }
             return;
         }
+        if !self.clock.admits(&segment) {
+            self.acknowledge(out);
+            return;
+        }
         let end = offset + segment.payload.len() as i32 + i32::from(segment.has(Flags::FIN));
         // Linux takes a segment that lies wholly outside the window for no news, not even for its ACK.
         if segment.has(Flags::SYN) || (end < expected || offset > window.end) {
@@ -204,6 +233,9 @@ impl Tcp {
         if acked > self.highest as i32 {
             self.acknowledge(out);
             return;
+        }
+        if acked >= 0 {
+            self.clock.hear(&segment);
         }
         self.on_ack(acked, &segment, now, out);
         if !segment.payload.is_empty() || segment.has(Flags::FIN) {
@@ -264,6 +296,13 @@ impl Tcp {
     }
 
     pub fn send(&mut self, now: Micros, out: &mut Vec<Segment>) {
+        let before = out.len();
+        self.clock.now = now;
+        self.send_what_fits(now, out);
+        self.clock.stamp(&mut out[before..]);
+    }
+
+    fn send_what_fits(&mut self, now: Micros, out: &mut Vec<Segment>) {
         if self.state != State::Established {
             return;
         }
@@ -296,6 +335,13 @@ impl Tcp {
     }
 
     pub fn on_timer(&mut self, now: Micros, out: &mut Vec<Segment>) {
+        let before = out.len();
+        self.clock.now = now;
+        self.repeat(now, out);
+        self.clock.stamp(&mut out[before..]);
+    }
+
+    fn repeat(&mut self, now: Micros, out: &mut Vec<Segment>) {
         if self.timer.is_none_or(|at| at > now) {
             return;
         }

@@ -37,6 +37,7 @@ pub fn describe_action(action: &Action) -> String {
         | Action::Resolve { .. }
         | Action::Expect { .. }
         | Action::Unexpect { .. }
+        | Action::Withdraw { .. }
         | Action::Install { .. }
         | Action::Uninstall { .. }
         | Action::Finish { .. }) => format!("{action:?}"),
@@ -47,12 +48,13 @@ struct Brief<'a>(&'a Segment);
 
 impl std::fmt::Display for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(Segment { seq, ack, flags, window, payload, .. }) = self;
+        let Self(Segment { seq, ack, flags, window, payload, timestamps, .. }) = self;
         for (bit, name) in [(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, 'A')] {
             if flags.0 & bit != 0 {
                 write!(f, "{name}")?;
             }
         }
-        write!(f, " seq {} ack {} len {} win {window}", seq.0, ack.0, payload.len())
+        write!(f, " seq {} ack {} len {} win {window}", seq.0, ack.0, payload.len())?;
+        timestamps.map_or(Ok(()), |stamps| write!(f, " TS {} {}", stamps.value, stamps.echo))
     }
 }

@@ -5,14 +5,15 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use ingress::handshake::{
-    Action, Admission, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, Protocol,
+    Action, Admission, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, Promise, Protocol,
     ResolveError, Segment, Splice,
 };
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::End;
 use crate::peers::{Client, Seen, Server};
 use crate::scenario::{Behaviour, Link, Name, Scenario};
 use crate::splice;
@@ -47,6 +48,8 @@ struct Kernel {
     expected: BTreeSet<usize>,
     flow: Option<Box<Splice>>,
     watching: bool,
+    /// What backends were seen to lack, and the port promises no more.
+    withdrawn: Vec<Promise>,
 }
 
 pub struct World {
@@ -62,6 +65,7 @@ pub struct World {
     client: Option<Client>,
     servers: Vec<Server>,
     finished: Vec<Outcome>,
+    clock_offset: u32,
 }
 
 fn tuple() -> ClientTuple {
@@ -105,9 +109,11 @@ impl World {
             client: None,
             servers: Vec::new(),
             finished: Vec::new(),
+            clock_offset: 0,
         };
-        for behaviour in world.scenario.backends.clone() {
-            let mut tcp = world.listening(behaviour != Behaviour::Occupied);
+        world.clock_offset = world.number(true).0;
+        for (nth, behaviour) in world.scenario.backends.clone().into_iter().enumerate() {
+            let mut tcp = world.listening(nth, behaviour != Behaviour::Occupied);
             if behaviour == Behaviour::Occupied {
                 tcp.state = State::Established;
                 tcp.irs = world.number(false);
@@ -140,13 +146,16 @@ impl World {
         }
     }
 
-    fn listening(&mut self, first: bool) -> Tcp {
+    fn listening(&mut self, nth: usize, first: bool) -> Tcp {
         let (iss, options) = (self.number(first), self.options());
         let window = *[20_000, 65_535, 300_000].choose(&mut self.rng).unwrap();
-        Tcp::new(State::Listen, iss, Seq(0), options, window)
+        let mut tcp = Tcp::new(State::Listen, iss, Seq(0), options, window);
+        tcp.clock.wanted = self.scenario.stamping[nth];
+        tcp.clock.offset = self.number(true).0;
+        tcp
     }
 
-    pub fn run(&mut self) -> Vec<Option<Outcome>> {
+    pub fn run(&mut self) -> Vec<End> {
         let mut outcomes = Vec::new();
         for _ in 0..self.scenario.rounds {
             outcomes.push(self.round());
@@ -160,9 +169,10 @@ impl World {
         outcomes
     }
 
-    /// One connection. What became of it by the client's own account; `None` where it gave up itself.
-    fn round(&mut self) -> Option<Outcome> {
+    /// One connection, and what became of it by the client's own account.
+    fn round(&mut self) -> End {
         self.connect();
+        let stamped = self.client().tcp.clock.agreed;
         let started = self.now;
         let finished = self.finished.len();
         let abort_at = self.scenario.aborts.map(|at| started + at);
@@ -177,7 +187,7 @@ impl World {
             }
             assert!(self.step(abort_at.unwrap_or(Micros::MAX)), "nothing will ever happen again");
         }
-        let expected = self.scenario.expected();
+        let expected = self.scenario.expected(stamped);
         let pause = *[0, 1000, 400_000, 6_000_000].choose(&mut self.rng).unwrap();
         if self.client().seen == Some(Seen::Served) {
             self.check_server();
@@ -187,7 +197,7 @@ impl World {
         while self.now < until && self.step(until) {}
         let seen = self.client().seen;
         if seen == Some(Seen::Aborted) {
-            return None;
+            return (expected, None);
         }
         let lossless = self.scenario.lossless();
         if self.client().saw(expected) {
@@ -197,7 +207,7 @@ impl World {
                 !lossless || pause < 6_000_000 || told.last() == Some(&expected),
                 "{told:?} instead of {expected:?}"
             );
-            return Some(expected);
+            return (expected, Some(expected));
         }
         assert!(!lossless, "client saw {seen:?}, expected {expected:?}");
         assert_ne!(seen, Some(Seen::Served), "served in spite of {expected:?}");
@@ -205,7 +215,7 @@ impl World {
             // Losses can make a backend look silent, not a name look wrong.
             assert!(self.scenario.backends.contains(&Behaviour::WithoutTls), "{seen:?}");
         }
-        Some(Outcome::BackendSilent)
+        (expected, Some(Outcome::BackendSilent))
     }
 
     fn check_server(&mut self) {
@@ -216,6 +226,8 @@ impl World {
             .find(|server| server.tcp.irs == isn && server.tcp.received == stream)
             .unwrap_or_else(|| panic!("no server has what the client sent"));
         assert!(server.tcp.peer_closed());
+        let ours = &self.client.as_ref().expect("a round runs").tcp.clock;
+        assert_eq!(server.tcp.clock.agreed, ours.agreed, "timestamps at both ends or at none");
     }
 
     /// Where nothing is lost, the answer takes the round trips that it takes, and nothing waits for a timer.
@@ -225,7 +237,10 @@ impl World {
             + 14 * (outer.delay + outer.jitter)
             + 10 * (tunnel.delay + tunnel.jitter)
             + 80_000;
-        let quick = self.scenario.lossless() && self.scenario.backends[0] == Behaviour::Good;
+        let stamped = self.client.as_ref().is_some_and(|client| client.tcp.clock.agreed);
+        let quick = self.scenario.lossless()
+            && self.scenario.backends[0] == Behaviour::Good
+            && (self.scenario.stamping[0] || !stamped);
         let took = self.client().answered_at.map_or(0, |at| at - started);
         assert!(!quick || took < bound, "answered after {took} µs, not {bound}");
     }
@@ -237,7 +252,8 @@ impl World {
     /// The SYN and its cookie, which the kernel does alone.
     fn connect(&mut self) {
         let first = self.kernel.cookies.is_empty();
-        let (isn, cookie, options) = (self.number(first), self.number(first), self.options());
+        let (isn, cookie, mut options) = (self.number(first), self.number(first), self.options());
+        options.sack_permitted &= !self.kernel.withdrawn.contains(&Promise::Sack);
         let promised_scale = options
             .window_scale
             .and_then(|_| *[None, Some(7), Some(7), Some(2)].choose(&mut self.rng).unwrap());
@@ -247,6 +263,13 @@ impl World {
         tcp.mss = options.mss.unwrap_or(536).min(1360).into();
         tcp.cwnd = 10 * tcp.mss;
         tcp.edge = SYN_ACK_WINDOW;
+        tcp.clock.wanted = self.rng.random_bool(0.8);
+        // One clock in a client, whatever the connection.
+        tcp.clock.offset = self.clock_offset;
+        tcp.clock.now = self.now;
+        tcp.clock.say();
+        let shown = self.number(true).0;
+        tcp.agree((!self.kernel.withdrawn.contains(&Promise::Timestamps)).then_some(shown));
         self.kernel.cookies.push(Cookie { cookie, isn, options, promised_scale });
         self.client = Some(Client::new(tcp, &self.scenario));
         for server in &mut self.servers {
@@ -383,7 +406,8 @@ impl World {
         match self.servers[index].behaviour {
             Behaviour::Good | Behaviour::Occupied | Behaviour::Slow | Behaviour::WithoutTls => {
                 if self.servers[index].tcp.state == State::Reset && segment.has(Flags::SYN) {
-                    let (tcp, behaviour) = (self.listening(false), self.servers[index].behaviour);
+                    let tcp = self.listening(index, false);
+                    let behaviour = self.servers[index].behaviour;
                     self.servers[index] = Server::new(tcp, behaviour, &self.scenario);
                 }
                 let mut out = Vec::new();
@@ -496,9 +520,11 @@ impl World {
                 Action::Unexpect { backend, .. } => {
                     self.kernel.expected.remove(&index(backend.address));
                 }
+                Action::Withdraw { promise, .. } => self.kernel.withdrawn.push(promise),
                 Action::ToClient { segment, .. } => self.send_to_client(segment),
                 Action::ToBackend { backend, segment, .. } => {
-                    assert!(segment.payload.len() <= usize::from(backend.mss_limit));
+                    let options = segment.timestamps.map_or(0, |_| Timestamps::LEN);
+                    assert!(segment.payload.len() + options <= usize::from(backend.mss_limit));
                     self.send_to_server(index(backend.address), segment);
                 }
                 Action::Install { splice, .. } => {

@@ -50,7 +50,13 @@ impl Check<'_> {
                 }
             }
             let default_host = raw.default_host.and_then(|name| self.host_name(&name));
-            listen.push(Listen { ports, protocol: raw.protocol, addresses, default_host });
+            listen.push(Listen {
+                ports,
+                protocol: raw.protocol,
+                addresses,
+                default_host,
+                timestamps: raw.timestamps.unwrap_or(true),
+            });
         }
         listen
     }

@@ -43,6 +43,10 @@ impl Core {
                     self.to_backend(tuple, &backend, &segment);
                 }
             }
+            // Should there be no room, the next handshake finds the same.
+            Action::Withdraw { tuple, promise } => {
+                let _ = self.withdrawals.try_send((tuple.listen, promise));
+            }
             Action::Install { tuple, splice } => self.install(tuple, &splice),
             Action::Uninstall { tuple } => {
                 if self.flows.remove(tuple) {

@@ -151,7 +151,7 @@ impl Core {
             cookie,
             client_isn: admitted.client_isn,
             options: admitted.options,
-            promised_scale: admitted.options.window_scale.map(|_| listening.scale),
+            promised_scale: admitted.options.window_scale.map(|_| listening.promise.scale),
             protocol: match listening.protocol {
                 config::Protocol::Tls => Protocol::Tls,
                 config::Protocol::Postgres => Protocol::Postgres,
@@ -172,7 +172,7 @@ fn reset_for(segment: &Segment) -> Option<Segment> {
         return None;
     }
     if segment.has(Flags::ACK) {
-        return Some(Segment::reset(segment.ack, None));
+        return Some(Segment::reset(segment.ack, None).stamped(segment.mirrored_timestamps()));
     }
     let control = u32::from(segment.has(Flags::SYN)) + u32::from(segment.has(Flags::FIN));
     Some(Segment::reset(Seq(0), Some(segment.end().plus(control))))

@@ -1,0 +1,200 @@
+//! The flow table: install, list, expire. The entries live in the kernel's maps; what stands here is only
+//! what can be derived from them.
+
+mod entry;
+mod survey;
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use aya::maps::MapError;
+use ingress_common::maps::{BackendKey, ClientKey};
+
+use crate::{
+    dataplane::{FlowMaps, host},
+    handshake::{ClientTuple, Splice},
+    icmp::Spliced,
+};
+
+pub use entry::{client_key, keys};
+pub use survey::{ESTABLISHED, Flow, Survey, TRANSITORY};
+
+use entry::{return_key, spliced, to_backend, to_client};
+
+/// Why a flow is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// Both sides had closed, or one had reset.
+    Closed,
+    /// Nothing was heard of it for [`ESTABLISHED`].
+    Idle,
+    /// The client began another connection on the same tuple.
+    Replaced,
+    /// The operator ended it.
+    Killed,
+    /// Its backend stopped answering before it had the whole ClientHello.
+    BackendGone,
+}
+
+impl Cause {
+    /// Every cause, for metrics that start at 0.
+    pub const ALL: [Self; 5] =
+        [Self::Closed, Self::Idle, Self::Replaced, Self::Killed, Self::BackendGone];
+
+    /// The value of the label `cause`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Replaced => "replaced",
+            Self::Killed => "killed",
+            Self::BackendGone => "backend_gone",
+        }
+    }
+}
+
+/// Why a flow could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There is no room; established flows are never evicted for a new one.
+    #[error("the flow table is full")]
+    Full,
+    /// The kernel refuses.
+    #[error(transparent)]
+    Kernel(#[from] anyhow::Error),
+}
+
+struct HostNumber {
+    number: u32,
+    /// When a flow was last installed with it, in nanoseconds since boot.
+    last_used: u64,
+}
+
+/// The table, as the engine changes it.
+pub struct FlowTable {
+    maps: FlowMaps,
+    /// Numbers of names in `HOSTS`.
+    hosts: HashMap<String, HostNumber>,
+    next_host: u32,
+    entries: u64,
+}
+
+impl FlowTable {
+    /// Takes over the maps with whatever flows are in them.
+    #[must_use]
+    pub fn open(maps: FlowMaps) -> Self {
+        let hosts: HashMap<String, HostNumber> = maps
+            .names()
+            .into_iter()
+            .map(|(number, name)| (name, HostNumber { number, last_used: 0 }))
+            .collect();
+        let last = hosts.values().map(|host| host.number).max();
+        let entries = maps.to_backend.keys().filter(Result::is_ok).count() as u64;
+        Self { maps, hosts, next_host: last.map_or(1, |last| last.wrapping_add(1)), entries }
+    }
+
+    /// How many flows there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.entries
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Writes both halves of a flow, the way back first: the first packet there finds the way back.
+    ///
+    /// # Errors
+    /// [`InstallError::Full`] leaves nothing behind.
+    pub fn install(
+        &mut self,
+        tuple: ClientTuple,
+        splice: &Splice,
+        now: u64,
+    ) -> Result<(), InstallError> {
+        let host = self.host_number(splice.host.as_str(), now)?;
+        let (client_key, backend_key) = keys(tuple, splice.backend.address, splice.backend.source);
+        let to_client = to_client(tuple, splice, now);
+        let to_backend = to_backend(tuple, splice, host, now);
+        self.maps.to_client.insert(backend_key, to_client, 0).map_err(full)?;
+        if let Err(error) = self.maps.to_backend.insert(client_key, to_backend, 0) {
+            let _ = self.maps.to_client.remove(&backend_key);
+            return Err(full(error));
+        }
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Deletes a flow, if it is there.
+    pub fn remove(&mut self, tuple: ClientTuple) -> bool {
+        let key = client_key(tuple);
+        let Ok(half) = self.maps.to_backend.get(&key, 0) else { return false };
+        // The way there first: no packet may go out whose answer finds nothing.
+        if self.maps.to_backend.remove(&key).is_err() {
+            return false;
+        }
+        let _ = self.maps.to_client.remove(&return_key(&key, &half));
+        self.entries = self.entries.saturating_sub(1);
+        true
+    }
+
+    /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
+    #[must_use]
+    pub fn by_client(&self, key: &ClientKey) -> Option<(Spliced, u16)> {
+        let half = self.maps.to_backend.get(key, 0).ok()?;
+        Some((spliced(key.client, key.listen, &half), half.site))
+    }
+
+    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error.
+    #[must_use]
+    pub fn by_backend(&self, key: &BackendKey) -> Option<Spliced> {
+        let half = self.maps.to_client.get(key, 0).ok()?;
+        let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
+        self.by_client(&key).map(|(flow, _)| flow)
+    }
+
+    /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.
+    pub fn sweep(&mut self, survey: &Survey, now: u64) -> Vec<(Flow, Cause)> {
+        let mut ended = Vec::new();
+        for tuple in &survey.expired {
+            // It may have been replaced since.
+            if let Some(flow) = self.maps.get(*tuple)
+                && let Some(cause) = flow.expired(now)
+                && self.remove(*tuple)
+            {
+                ended.push((flow, cause));
+            }
+        }
+        let maps = &mut self.maps;
+        self.hosts.retain(|_, host| {
+            let needed = survey.hosts.contains(&host.number) || host.last_used >= survey.begun;
+            needed || maps.hosts.remove(&host.number).is_err()
+        });
+        ended
+    }
+
+    fn host_number(&mut self, name: &str, now: u64) -> Result<u32> {
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.last_used = now;
+            return Ok(host.number);
+        }
+        let number = self.next_host;
+        self.maps.hosts.insert(number, host(name), 0).context("write a name")?;
+        self.next_host = number.wrapping_add(1);
+        self.hosts.insert(name.to_owned(), HostNumber { number, last_used: now });
+        Ok(number)
+    }
+}
+
+fn full(error: MapError) -> InstallError {
+    if let MapError::SyscallError(error) = &error
+        && error.io_error.raw_os_error() == Some(libc::E2BIG)
+    {
+        return InstallError::Full;
+    }
+    InstallError::Kernel(error.into())
+}
