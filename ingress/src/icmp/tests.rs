@@ -2,13 +2,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use ingress_common::{
     checksum::pseudo_v6,
-    tcp::{Flags, Seq},
+    tcp::{Flags, Seq, Timestamps},
 };
 
 use super::*;
 use crate::{handshake::Segment, wire};
 
 const DELTA: u32 = 0xdead_beef;
+const TS_DELTA: u32 = 0xfeed_f00d;
 
 fn flow() -> Spliced {
     Spliced {
@@ -17,6 +18,7 @@ fn flow() -> Spliced {
         backend: "2001:db8:1:0:1::80".parse::<Ipv6Addr>().unwrap().octets(),
         source: "64:ff9b:1::c000:202".parse::<Ipv6Addr>().unwrap().octets(),
         delta: DELTA,
+        ts_delta: Some(TS_DELTA),
     }
 }
 
@@ -24,8 +26,9 @@ fn prefix() -> Nat46Prefix {
     Nat46Prefix::new("64:ff9b:1::".parse::<Ipv6Addr>().unwrap().octets(), 96).unwrap()
 }
 
-fn segment(seq: u32, ack: u32) -> Segment {
+fn segment(seq: u32, ack: u32, value: u32, echo: u32) -> Segment {
     Segment {
+        timestamps: Some(Timestamps { value, echo }),
         seq: Seq(seq),
         ack: Seq(ack),
         flags: Flags::ACK,
@@ -48,16 +51,16 @@ fn v6(from: [u8; 16], from_port: u16, to: [u8; 16], to_port: u16, segment: &Segm
 /// The client's packet, as it sent it and as the backend gets it.
 fn from_client() -> (Vec<u8>, Vec<u8>) {
     let flow = flow();
-    let sent = v4(flow.client, 40000, flow.listen, 443, &segment(1000, 2000));
-    let arrives = segment(1000, 2000u32.wrapping_sub(DELTA));
+    let sent = v4(flow.client, 40000, flow.listen, 443, &segment(1000, 2000, 50, 60));
+    let arrives = segment(1000, 2000u32.wrapping_sub(DELTA), 50, 60u32.wrapping_sub(TS_DELTA));
     (sent, v6(flow.source, 40000, flow.backend, 443, &arrives))
 }
 
 /// The backend's packet, as it sent it and as the client gets it.
 fn from_backend() -> (Vec<u8>, Vec<u8>) {
     let flow = flow();
-    let sent = v6(flow.backend, 443, flow.source, 40000, &segment(3000, 4000));
-    let arrives = segment(3000u32.wrapping_add(DELTA), 4000);
+    let sent = v6(flow.backend, 443, flow.source, 40000, &segment(3000, 4000, 70, 80));
+    let arrives = segment(3000u32.wrapping_add(DELTA), 4000, 70u32.wrapping_add(TS_DELTA), 80);
     (sent, v4(flow.listen, 443, flow.client, 40000, &arrives))
 }
 

@@ -22,6 +22,7 @@ mod strangers;
 mod sums;
 mod synack;
 mod test_run;
+mod timestamps;
 mod to_backend;
 mod to_client;
 mod watch;

@@ -1,6 +1,7 @@
 //! Each program with and without Ethernet headers, on real devices: what reaches the other end, with the
 //! checksums and segments that the kernel makes of it at last.
 
+use ingress::handshake::Splice;
 use ingress_common::cookie;
 use ingress_common::tcp::{Seq, SynOptions};
 use ingress_common::upcall::Upcall;
@@ -35,6 +36,53 @@ fn prepared(packet: Vec<u8>, offload: Offload) -> Vec<u8> {
 
 fn install(wire: &mut Wire) {
     wire.flows.install(tuple(), &splice(), now()).unwrap();
+}
+
+/// Half-finished checksums, and batches that the kernel cuts up behind us: each segment has the clock.
+#[test]
+fn timestamps_both_ways() {
+    on_every_wire(|wire| {
+        let ts_delta = 0xcafe_f00d;
+        let splice = Splice { ts_delta: Some(ts_delta), ..splice() };
+        wire.flows.install(tuple(), &splice, now()).unwrap();
+        let options = |nops: usize, value: u32, echo: u32| {
+            let mut area = vec![1; nops];
+            area.extend([8, 10]);
+            area.extend([value.to_be_bytes(), echo.to_be_bytes()].concat());
+            area.resize(area.len().next_multiple_of(4), 0);
+            area
+        };
+        let size = 1200;
+        for nops in [2, 3, 6] {
+            let (sent, arrives) = (options(nops, 1, 2), options(nops, 1, 2u32.wrapping_sub(ts_delta)));
+            let payload = vec![7; 3 * size];
+            let there = Tcp { options: sent.clone(), ..client_segment() };
+            for offload in SINGLE {
+                wire.uplink.send(&prepared(there.over4(&from_client()), offload), offload);
+                assert_eq!(read6(&wire.tunnel.receive()).1.options, arrives, "{offload:?}");
+            }
+            let batch = Tcp { payload: payload.clone(), ..there };
+            let offload = Offload::Segments(size as u16);
+            wire.uplink.send(&unsummed(batch.over4(&from_client())), offload);
+            for _ in 0..3 {
+                let (_, tcp) = read6(&wire.tunnel.receive());
+                assert_eq!((tcp.options, tcp.payload.len()), (arrives.clone(), size));
+            }
+            let arrives = options(nops, 1u32.wrapping_add(ts_delta), 2);
+            let back = Tcp { options: sent, ..backend_segment() };
+            for offload in SINGLE {
+                wire.tunnel.send(&prepared(back.over6(&from_backend()), offload), offload);
+                assert_eq!(read4(&wire.uplink.receive()).1.options, arrives, "{offload:?}");
+            }
+            let batch = Tcp { payload, ..back };
+            wire.tunnel.send(&unsummed(batch.over6(&from_backend())), offload);
+            for _ in 0..3 {
+                let (_, tcp) = read4(&wire.uplink.receive());
+                assert_eq!((tcp.options, tcp.payload.len()), (arrives.clone(), size));
+            }
+        }
+        assert_eq!(wire.all_drops(), 0);
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use ingress::handshake::{Backend, ClientTuple, Splice};
 use ingress_common::maps::{
-    BackendKey, ClientKey, CookieKeys, Destination, Device, Listener, ListenerKey, Route,
+    BackendKey, ClientKey, CookieKeys, Destination, Device, Listener, ListenerKey, Offer, Route,
 };
 use ingress_common::tcp::Seq;
 
@@ -39,8 +39,9 @@ pub const PROMISE: Listener = Listener {
     mss: 1360u16.to_be_bytes(),
     window: 16640u16.to_be_bytes(),
     scale: 7,
-    sack: 1,
-    reserved: [0; 2],
+    sack: Offer::On as u8,
+    timestamps: Offer::On as u8,
+    reserved: 0,
 };
 
 /// The cookie's secret.
@@ -130,6 +131,7 @@ pub fn splice() -> Splice {
         backend_scale: Some(7),
         client_sack: true,
         backend_sack: true,
+        ts_delta: None,
         watch: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ingress::handshake::Splice;
 use ingress_common::cookie;
 use ingress_common::tcp::{Seq, SynOptions};
 
@@ -55,9 +56,12 @@ fn nanoseconds_per_packet() {
     }
 
     println!("{ANEW} packets, one by one, median and best; the clock itself is in it");
-    bench.install(&splice());
-    let stranger = Tcp { source: 77, ..syn };
     let sack = [&[1, 1, 5, 26][..], &[9; 24]].concat();
+    let ts_delta = Some(0x1234_5678);
+    bench.install(&Splice { ts_delta, ..splice() });
+    let stamps = vec![1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+    let stamped_sack = [&stamps[..], &sack[..]].concat();
+    let stranger = Tcp { source: 77, ..syn };
     for (name, side, packet) in [
         ("kernel, for comparison", up, Tcp { destination: 22, ..bare(0) }.over4(&from_client())),
         ("IPv6 in", up, inward.around(UDP, &[0; 1000])),
@@ -69,6 +73,22 @@ fn nanoseconds_per_packet() {
         ),
         ("NAT46 in", up, client_segment().over4(&from_client())),
         ("NAT46 in, SACK", up, Tcp { options: sack, ..client_segment() }.over4(&from_client())),
+        (
+            "NAT46 in, timestamps",
+            up,
+            Tcp { options: stamps.clone(), ..client_segment() }.over4(&from_client()),
+        ),
+        (
+            "NAT46 in, timestamps and SACK",
+            up,
+            Tcp { options: stamped_sack, ..client_segment() }.over4(&from_client()),
+        ),
+        (
+            "NAT46 out, timestamps",
+            down,
+            Tcp { options: stamps, payload: vec![0; 1300], ..backend_segment() }
+                .over6(&from_backend()),
+        ),
         (
             "NAT46 out",
             down,

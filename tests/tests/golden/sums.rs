@@ -44,11 +44,18 @@ fn a_forwarded_packet() {
 #[test]
 fn a_spliced_segment() {
     let mut bench = bench();
-    bench.install(&ingress::handshake::Splice { backend_scale: None, ..splice() });
+    let ts_delta = Some(0x1234_5678);
+    bench.install(&ingress::handshake::Splice { backend_scale: None, ts_delta, ..splice() });
     for len in [0, 1, 2, 99, 1000] {
         let sack = [1, 5, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1];
         let there = Tcp { payload: vec![len as u8; len], options: sack.into(), ..client_segment() };
         uplink(&mut bench, &there.over4(&Ip4 { tos: 0xb8, ..from_client() }));
+        for options in [[1, 1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7], [1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7, 0]] {
+            let there = Tcp { options: options.into(), ..there.clone() };
+            uplink(&mut bench, &there.over4(&from_client()));
+            let back = Tcp { options: options.into(), ..backend_segment() };
+            tunnel(&mut bench, &back.over6(&from_backend()));
+        }
         let back = Tcp { payload: vec![len as u8; len], ..backend_segment() };
         let ip = Ip6 { class: 0xb8, flow_label: 0x1_2345, ..from_backend() };
         tunnel(&mut bench, &back.over6(&ip));
@@ -58,9 +65,10 @@ fn a_spliced_segment() {
 #[test]
 fn an_answered_syn() {
     let mut bench = bench();
-    let areas: [&[u8]; 4] = [
+    let areas: [&[u8]; 5] = [
         &[2, 4, 5, 180],
         &[8, 2, 1, 1],
+        &[2, 4, 5, 180, 1, 1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0],
         &[2, 4, 5, 180, 1, 1, 4, 2],
         &[4, 2, 2, 4, 5, 180, 3, 3, 9, 1, 1, 0],
     ];
