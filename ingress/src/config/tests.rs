@@ -146,7 +146,7 @@ fn keys_and_values_of_no_meaning() {
         "ports",
         "prots",
         "i.toml:9:1: unknown key `prots`",
-        "= did you mean `ports`? the keys here are ports, protocol, address, default_host",
+        "= did you mean `ports`? the keys here are ports, protocol, address, default_host, timestamps",
     );
     refused(
         "",

@@ -1,9 +1,11 @@
 //! Exact numbers and moments, which a forgiving simulation does not look at.
 
-use ingress_common::tcp::{Flags, Seq, SynOptions};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::*;
 use crate::postgres::Request;
+
+mod timestamps;
 
 const COOKIE: Seq = Seq(0xffff_fffe);
 const ISN: Seq = Seq(0x7fff_fff0);
@@ -47,12 +49,24 @@ struct Bench {
     now: Instant,
     protocol: Protocol,
     default_host: Option<HostName>,
+    /// What segments of the client carry.
+    client_stamps: Option<Timestamps>,
+    /// What segments of the backend carry.
+    backend_stamps: Option<Timestamps>,
 }
 
 impl Bench {
     fn new(protocol: Protocol) -> Self {
         let machine = Handshakes::new(Limits::default());
-        Self { machine, cookie: COOKIE, now: Instant::now(), protocol, default_host: None }
+        Self {
+            machine,
+            cookie: COOKIE,
+            now: Instant::now(),
+            protocol,
+            default_host: None,
+            client_stamps: None,
+            backend_stamps: None,
+        }
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {
@@ -68,6 +82,7 @@ impl Bench {
             ack: self.cookie.plus(1 + acked),
             flags,
             window: 1000,
+            timestamps: self.client_stamps,
             payload: payload.to_vec(),
             ..Segment::default()
         };
@@ -83,14 +98,16 @@ impl Bench {
     }
 
     fn server(&mut self, flags: Flags, seq: Seq, ack: Seq, payload: &[u8]) -> Vec<Action> {
-        let segment = Segment { seq, ack, flags, payload: payload.to_vec(), ..Segment::default() };
+        let segment = Segment { seq, ack, flags, payload: payload.to_vec(), ..Segment::default() }
+            .stamped(self.backend_stamps);
         self.handle(Event::Backend { tuple: tuple(), from: backend(1).address, segment })
     }
 
     fn syn_ack(&mut self, window_scale: Option<u8>) -> Vec<Action> {
         let options = SynOptions { mss: Some(1220), window_scale, sack_permitted: false };
         let (flags, ack) = (Flags::SYN.with(ACK), ISN.plus(1));
-        let segment = Segment { seq: BACKEND_ISN, ack, flags, options, ..Segment::default() };
+        let segment = Segment { seq: BACKEND_ISN, ack, flags, options, ..Segment::default() }
+            .stamped(self.backend_stamps);
         self.handle(Event::Backend { tuple: tuple(), from: backend(1).address, segment })
     }
 
