@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn clocks_go_on_and_tell_nothing() {
         let keys = keys(*b"0123456789abcdef");
-        let client = |port: u8| ClientKey::new([192, 0, 2, 1], [128, port], [198, 51, 100, 1], [1, 187]);
+        let client =
+            |port: u8| ClientKey::new([192, 0, 2, 1], [128, port], [198, 51, 100, 1], [1, 187]);
         let at = |milli: u64, port| timestamp(&keys, milli * NANOS_PER_MILLI, &client(port));
         assert_eq!(at(5000, 1).wrapping_sub(at(0, 1)), 5000);
         let apart = (1..=255).filter(|port| at(0, *port).abs_diff(at(0, 0)) > 1 << 24).count();

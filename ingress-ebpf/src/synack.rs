@@ -73,10 +73,7 @@ pub fn answer<const L2: usize>(
         window: listener.window,
         urgent: [0; 2],
     };
-    let change = new
-        .change_from(&old)
-        .plus(sum(area))
-        .plus(Sum(!old_options.fold() as u32));
+    let change = new.change_from(&old).plus(sum(area)).plus(Sum(!old_options.fold() as u32));
 
     let len = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u16;
     packet.resize(len as u32)?;

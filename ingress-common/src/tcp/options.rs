@@ -213,7 +213,7 @@ mod tests {
             let options = SynOptions { mss, window_scale, sack_permitted };
             let mut area = [0; OPTION_ROOM];
             let used = options.emit(timestamps, &mut area);
-            prop_assert!(used % 4 == 0 && used <= 24);
+            prop_assert!(used.is_multiple_of(4) && used <= 24);
             prop_assert_eq!(SynOptions::parse(&area[..used]), options);
             prop_assert_eq!(Timestamps::parse(&area[..used]), timestamps);
             prop_assert_eq!(SynOptions::unpack(options.pack()), options);

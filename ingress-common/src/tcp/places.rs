@@ -55,7 +55,9 @@ impl Places {
                 2 if option_len == 4 => found.with(MSS, at + 2),
                 3 if option_len == 3 => found.with(SCALE, at + 2),
                 4 if option_len == 2 => found.with(SACK_PERMITTED, at + 2),
-                5 if option_len % 8 == 2 && option_len > 2 => found.with_sack(at + 2, option_len - 2),
+                5 if option_len % 8 == 2 && option_len > 2 => {
+                    found.with_sack(at + 2, option_len - 2)
+                }
                 8 if option_len == 10 => found.with(TIMESTAMPS, at + 2),
                 _ => found,
             };

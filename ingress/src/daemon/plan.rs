@@ -266,9 +266,15 @@ mod tests {
     fn the_better_of_two_routes_counts() {
         let mut network = network();
         network.routes.push(route("::/0", &[4], 100, true));
-        assert_eq!(what(&plan(&config(), &[0], &network, &Known::new()), "::/0"), Some(Destination::Kernel));
+        assert_eq!(
+            what(&plan(&config(), &[0], &network, &Known::new()), "::/0"),
+            Some(Destination::Kernel)
+        );
         network.routes.reverse();
-        assert_eq!(what(&plan(&config(), &[0], &network, &Known::new()), "::/0"), Some(Destination::Kernel));
+        assert_eq!(
+            what(&plan(&config(), &[0], &network, &Known::new()), "::/0"),
+            Some(Destination::Kernel)
+        );
     }
 
     #[test]

@@ -164,7 +164,9 @@ impl Attempt {
         }
         let clock = match (client.timestamps, segment.timestamps) {
             (None, _) => None,
-            (Some(_), Some(Timestamps { value, .. })) => Some(Clock { first: value, latest: value }),
+            (Some(_), Some(Timestamps { value, .. })) => {
+                Some(Clock { first: value, latest: value })
+            }
             (Some(_), None) => {
                 withdraw(Promise::Timestamps);
                 self.reset(client, turn);

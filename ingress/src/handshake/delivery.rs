@@ -107,7 +107,8 @@ impl Delivery {
         if self.tries == TRIES {
             turn.out.push(Action::Uninstall { tuple });
             let to_client = self.owed.ack.plus(self.splice.delta());
-            let stamps = self.owed.mirrored_timestamps().map(|stamps| self.splice.to_client(stamps));
+            let stamps =
+                self.owed.mirrored_timestamps().map(|stamps| self.splice.to_client(stamps));
             let segment = Segment::reset(to_client, Some(self.owed.end())).stamped(stamps);
             turn.out.push(Action::ToClient { tuple, segment });
             let segment = Segment::reset(self.owed.seq, None).stamped(self.owed.timestamps);

@@ -64,7 +64,9 @@ impl Clock {
             "{} was never said: {segment:?}",
             stamps.echo
         );
-        if !self.last_ack_sent.before(segment.seq) && Timestamps::is_later(stamps.value, self.recent) {
+        if !self.last_ack_sent.before(segment.seq)
+            && Timestamps::is_later(stamps.value, self.recent)
+        {
             self.recent = stamps.value;
         }
     }

@@ -54,7 +54,8 @@ fn timestamps_both_ways() {
         };
         let size = 1200;
         for nops in [2, 3, 6] {
-            let (sent, arrives) = (options(nops, 1, 2), options(nops, 1, 2u32.wrapping_sub(ts_delta)));
+            let (sent, arrives) =
+                (options(nops, 1, 2), options(nops, 1, 2u32.wrapping_sub(ts_delta)));
             let payload = vec![7; 3 * size];
             let there = Tcp { options: sent.clone(), ..client_segment() };
             for offload in SINGLE {

@@ -50,7 +50,9 @@ fn a_spliced_segment() {
         let sack = [1, 5, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1];
         let there = Tcp { payload: vec![len as u8; len], options: sack.into(), ..client_segment() };
         uplink(&mut bench, &there.over4(&Ip4 { tos: 0xb8, ..from_client() }));
-        for options in [[1, 1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7], [1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7, 0]] {
+        for options in
+            [[1, 1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7], [1, 8, 10, 9, 9, 9, 9, 7, 7, 7, 7, 0]]
+        {
             let there = Tcp { options: options.into(), ..there.clone() };
             uplink(&mut bench, &there.over4(&from_client()));
             let back = Tcp { options: options.into(), ..backend_segment() };

@@ -106,7 +106,12 @@ fn options() {
         ("Windows", &windows, &all, (1460, Some(8), true)),
         ("timestamps alone", &TIMESTAMPS, &alone, (536, None, false)),
         ("timestamps at an odd place", &odd, &stamped, (536, Some(8), true)),
-        ("timestamps too short", &[8, 9, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0], &OUR_MSS, (536, None, false)),
+        (
+            "timestamps too short",
+            &[8, 9, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0],
+            &OUR_MSS,
+            (536, None, false),
+        ),
         ("timestamps cut off", &[1, 1, 8, 10, 1, 2, 3, 4], &OUR_MSS, (536, None, false)),
         ("unknown", &unknown, &OUR_MSS, (1460, None, false)),
         ("end of list", &[0, 0, 2, 4, 5, 180, 4, 2], &OUR_MSS, (536, None, false)),

@@ -65,7 +65,8 @@ fn at_every_place_among_the_options() {
         let before = vec![1; nops];
         for filling in FILLINGS {
             for blocks in 0..=3 {
-                let sack = |edges: &[u32]| if blocks == 0 { vec![] } else { sack(&edges[..2 * blocks]) };
+                let sack =
+                    |edges: &[u32]| if blocks == 0 { vec![] } else { sack(&edges[..2 * blocks]) };
                 for sack_first in [false, true] {
                     let area = |stamps: Vec<u8>, edges: &[u32]| {
                         let sack = sack(edges);
