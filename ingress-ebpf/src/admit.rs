@@ -153,11 +153,7 @@ fn answer_syn<const L2: usize>(
         return Err(Verdict::Drop(DropReason::OddSyn));
     }
     let now = now();
-    let beat = HEARTBEAT.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
-    if now.saturating_sub(*beat) > HEARTBEAT_LIMIT {
-        return Err(Verdict::Drop(DropReason::DaemonAway));
-    }
-    let keys = SECRETS.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
+    let keys = keys(now).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
     let isn = synack::answer(packet, segment, listener, keys, now)?;
     if let Some(flow) = flow {
         flow.reopened = isn.0.to_be_bytes();
@@ -166,8 +162,16 @@ fn answer_syn<const L2: usize>(
     Ok(Verdict::Reflect)
 }
 
+/// What cookies are made with, while there is a daemon that could take them up.
 #[inline(always)]
-fn listener(key: &ClientKey) -> Option<&'static Listener> {
+pub fn keys(now: u64) -> Option<&'static CookieKeys> {
+    let beat = HEARTBEAT.get(0)?;
+    if now.saturating_sub(*beat) > HEARTBEAT_LIMIT { None } else { SECRETS.get(0) }
+}
+
+/// What is listed on the key's port.
+#[inline(always)]
+pub fn listener(key: &ClientKey) -> Option<&'static Listener> {
     let key = ListenerKey { address: key.listen, port: key.listen_port, reserved: [0; 2] };
     // SAFETY: entries are replaced as a whole and freed after a grace period.
     unsafe { LISTENERS.get(&key) }

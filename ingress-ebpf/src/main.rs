@@ -1,6 +1,6 @@
-//! The tc programs. A packet's way reads top to bottom: parse, look up, decide, emit.
+//! The programs at tc, and the one at XDP. A packet's way reads top to bottom: parse, look up, decide, emit.
 //!
-//! Each program exists twice, for devices with an Ethernet header and for those without; a const generic
+//! Each program at tc exists twice, for devices with an Ethernet header and for those without; a const generic
 //! `L2` carries the header's length through everything below.
 #![no_std]
 #![no_main]
@@ -17,15 +17,19 @@ mod icmp;
 mod options;
 mod packet;
 mod routes;
+mod shield;
 mod synack;
 mod to_backend;
 mod to_client;
 mod upcall;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    macros::classifier,
-    programs::TcContext,
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_PASS, XDP_TX},
+    },
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use ingress_common::verdict::Verdict;
 
@@ -53,6 +57,19 @@ pub fn tunnel_eth(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn tunnel_l3(ctx: TcContext) -> i32 {
     tunnel(&Packet::<NONE>::new(ctx))
+}
+
+/// XDP on the uplink, in front of `uplink_eth`, while there is a flood or the operator wants it.
+#[xdp]
+pub fn shield(ctx: XdpContext) -> u32 {
+    match either(shield::from_world(&ctx)) {
+        Verdict::Reflect => XDP_TX,
+        Verdict::Kernel
+        | Verdict::Forward(_)
+        | Verdict::Upcall
+        | Verdict::Absorb
+        | Verdict::Drop(_) => XDP_PASS,
+    }
 }
 
 /// From the world: IPv6 to a site, or IPv4 to a listed port.

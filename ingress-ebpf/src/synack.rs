@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_csum_diff;
 use ingress_common::{
     checksum::Sum,
     cookie,
-    maps::{CookieKeys, Listener},
+    maps::{ClientKey, CookieKeys, Listener, TCP},
     tcp::{self, Flags, OPTION_ROOM, Places, Seq, SynOptions, Timestamps},
     verdict::{DropReason, Verdict},
     verifier::forget,
@@ -26,6 +26,57 @@ const CHECKSUM: usize = TCP_OFFSET + 16;
 const TTL: u8 = 64;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
 
+/// What a SYN is answered with.
+pub struct Answer {
+    /// Our ISN: the cookie.
+    pub isn: Seq,
+    pub options: SynOptions,
+    pub stamps: Option<Timestamps>,
+}
+
+impl Answer {
+    /// The answer to a SYN whose option area is in `area`.
+    #[inline(always)]
+    pub fn to(
+        syn: &Syn,
+        listener: &Listener,
+        keys: &CookieKeys,
+        now: u64,
+        area: &[u8; OPTION_ROOM],
+    ) -> Self {
+        let places = Places::find(area, syn.options);
+        let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
+        // However many ways there are through the options, what follows is checked once.
+        let offered = SynOptions::unpack(forget(places.syn_options(area).pack(), now));
+        let taken_up = SynOptions {
+            mss: offered.mss,
+            window_scale: offered.window_scale,
+            sack_permitted: offered.sack_permitted && listener.offers_sack(),
+        };
+        Self {
+            isn: cookie::mint(keys, now, &syn.key, syn.isn, &taken_up),
+            options: SynOptions {
+                mss: Some(u16::from_be_bytes(listener.mss)),
+                window_scale: taken_up.window_scale.map(|_| listener.scale),
+                sack_permitted: taken_up.sack_permitted,
+            },
+            stamps: stamps.map(|theirs| Timestamps {
+                value: cookie::timestamp(keys, now, &syn.key),
+                echo: theirs.value,
+            }),
+        }
+    }
+}
+
+/// What an answer needs to know of a SYN, besides the option area.
+pub struct Syn {
+    pub key: ClientKey,
+    /// The client's.
+    pub isn: Seq,
+    /// Octets of options.
+    pub options: usize,
+}
+
 /// Rewrites the packet and returns our ISN.
 #[inline(always)]
 pub fn answer<const L2: usize>(
@@ -39,58 +90,38 @@ pub fn answer<const L2: usize>(
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
-    let places = Places::find(area, segment.options);
-    let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
-    // However many ways there are through the options, what follows is checked once.
-    let offered = SynOptions::unpack(forget(places.syn_options(area).pack(), now));
-    let taken_up = SynOptions {
-        mss: offered.mss,
-        window_scale: offered.window_scale,
-        sack_permitted: offered.sack_permitted && listener.offers_sack(),
+    let syn = Syn {
+        key: segment.key,
+        isn: Seq(u32::from_be_bytes(segment.tcp.seq)),
+        options: segment.options,
     };
-    let client_isn = Seq(u32::from_be_bytes(segment.tcp.seq));
-    let isn = cookie::mint(keys, now, &segment.key, client_isn, &taken_up);
-    let answered = SynOptions {
-        mss: Some(u16::from_be_bytes(listener.mss)),
-        window_scale: taken_up.window_scale.map(|_| listener.scale),
-        sack_permitted: taken_up.sack_permitted,
-    };
-    let stamps = stamps.map(|theirs| Timestamps {
-        value: cookie::timestamp(keys, now, &segment.key),
-        echo: theirs.value,
-    });
+    let answer = Answer::to(&syn, listener, keys, now, area);
 
     let old_options = sum(area);
     *area = [0; OPTION_ROOM];
-    let options_len = answered.emit(stamps, area);
+    let options_len = answer.options.emit(answer.stamps, area);
     let old = Header::of(segment);
-    let new = Header {
-        ports: [segment.tcp.dest, segment.tcp.source],
-        seq: isn.0.to_be_bytes(),
-        ack: client_isn.plus(1).0.to_be_bytes(),
-        offset: ((tcp::HEADER_LEN + options_len) as u8) << 2,
-        flags: Flags::SYN.with(Flags::ACK).0,
-        window: listener.window,
-        urgent: [0; 2],
-    };
-    let change = new.change_from(&old).plus(sum(area)).plus(Sum(!old_options.fold() as u32));
+    let new = Header::of_answer(&syn, answer.isn, listener, options_len);
+    let change = new.sum().plus(Sum(!old.sum().fold() as u32));
+    let change = change.plus(sum(area)).plus(Sum(!old_options.fold() as u32));
 
     let len = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u16;
     packet.resize(len as u32)?;
-    write(packet, &new)?;
+    packet.write(TCP_OFFSET, &new.front)?;
+    packet.write(CHECKSUM + 2, &new.urgent)?;
     packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, area, options_len)?;
     packet.change_checksum(CHECKSUM, change)?;
     let before = (segment.len as u16 - TCP_OFFSET as u16).to_be_bytes();
     let after = (len - TCP_OFFSET as u16).to_be_bytes();
     packet.change_pseudo_checksum(CHECKSUM, Sum(0).sub2(before).add2(after))?;
-    packet.write(0, &ip_header(segment, len))?;
+    packet.write(0, &ip_header(&syn.key, len))?;
     turn_around(packet)?;
-    Ok(isn)
+    Ok(answer.isn)
 }
 
 /// The sum of an option area.
 #[inline(always)]
-fn sum(area: &[u8; OPTION_ROOM]) -> Sum {
+pub fn sum(area: &[u8; OPTION_ROOM]) -> Sum {
     // SAFETY: a fixed length inside a live object; the helper wants a mutable pointer but only reads.
     let sum = unsafe {
         bpf_csum_diff(
@@ -105,65 +136,71 @@ fn sum(area: &[u8; OPTION_ROOM]) -> Sum {
 }
 
 /// A TCP header, less the checksum, which is changed in place.
-struct Header {
+#[derive(Clone, Copy)]
+pub struct Header {
+    pub front: Front,
+    pub urgent: [u8; 2],
+}
+
+/// What stands before the checksum.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Front {
     ports: [[u8; 2]; 2],
     seq: [u8; 4],
     ack: [u8; 4],
     offset: u8,
     flags: u8,
     window: [u8; 2],
-    urgent: [u8; 2],
 }
 
 impl Header {
     #[inline(always)]
     fn of(segment: &Segment) -> Self {
         let tcp = &segment.tcp;
-        Self {
+        let front = Front {
             ports: [tcp.source, tcp.dest],
             seq: tcp.seq,
             ack: tcp.ack_seq,
             offset: clamp::offset_octet(tcp),
             flags: segment.flags.0,
             window: tcp.window,
-            urgent: tcp.urg_ptr,
-        }
+        };
+        Self { front, urgent: tcp.urg_ptr }
     }
 
-    /// By how much the checksum changes.
+    /// The header of our SYN-ACK.
     #[inline(always)]
-    fn change_from(&self, old: &Self) -> Sum {
-        Sum(0).sub4(old.seq).add4(self.seq).sub4(old.ack).add4(self.ack).plus(
-            Sum(0)
-                .sub2([old.offset, old.flags])
-                .add2([self.offset, self.flags])
-                .sub2(old.window)
-                .add2(self.window)
-                .sub2(old.urgent)
-                .add2(self.urgent),
-        )
+    pub fn of_answer(syn: &Syn, isn: Seq, listener: &Listener, options_len: usize) -> Self {
+        let front = Front {
+            ports: [syn.key.listen_port, syn.key.client_port],
+            seq: isn.0.to_be_bytes(),
+            ack: syn.isn.plus(1).0.to_be_bytes(),
+            offset: ((tcp::HEADER_LEN + options_len) as u8) << 2,
+            flags: Flags::SYN.with(Flags::ACK).0,
+            window: listener.window,
+        };
+        Self { front, urgent: [0; 2] }
+    }
+
+    /// What it adds to the checksum.
+    #[inline(always)]
+    pub fn sum(&self) -> Sum {
+        let Front { ports: [from, to], seq, ack, offset, flags, window } = self.front;
+        Sum(0)
+            .add2(from)
+            .add2(to)
+            .add4(seq)
+            .add4(ack)
+            .add2([offset, flags])
+            .add2(window)
+            .add2(self.urgent)
     }
 }
 
-/// Stores everything but the checksum and the options.
+/// The IPv4 header of our SYN-ACK.
 #[inline(always)]
-fn write<const L2: usize>(packet: &Packet<L2>, new: &Header) -> Result<(), Verdict> {
-    #[repr(C)]
-    struct Front {
-        ports: [[u8; 2]; 2],
-        seq: [u8; 4],
-        ack: [u8; 4],
-        offset: u8,
-        flags: u8,
-        window: [u8; 2],
-    }
-    let Header { ports, seq, ack, offset, flags, window, urgent } = *new;
-    packet.write(TCP_OFFSET, &Front { ports, seq, ack, offset, flags, window })?;
-    packet.write(CHECKSUM + 2, &urgent)
-}
-
-#[inline(always)]
-fn ip_header(segment: &Segment, len: u16) -> Ipv4Hdr {
+pub fn ip_header(key: &ClientKey, len: u16) -> Ipv4Hdr {
     let mut header = Ipv4Hdr {
         vihl: 0x45,
         tos: 0,
@@ -171,10 +208,10 @@ fn ip_header(segment: &Segment, len: u16) -> Ipv4Hdr {
         id: [0; 2],
         frags: DONT_FRAGMENT,
         ttl: TTL,
-        proto: segment.ip.proto,
+        proto: TCP,
         check: [0; 2],
-        src_addr: segment.ip.dst_addr,
-        dst_addr: segment.ip.src_addr,
+        src_addr: key.listen,
+        dst_addr: key.client,
     };
     header.check = Sum(0)
         .add2([header.vihl, header.tos])

@@ -1,0 +1,126 @@
+//! SYNs to listed ports answered at XDP, before the kernel spends anything on them: for floods.
+//!
+//! Only the plain case ends here. Whatever is unusual goes on to the programs at tc, which know all of it;
+//! so does the SYN of a tuple that has a flow, in which the cookie must be noted.
+//!
+//! The answer has the length of the SYN, its option area filled up with end-of-list: resizing a frame here
+//! is what virtual NICs get wrong. An answer never needs more options than were offered, but an MSS.
+
+use aya_ebpf::programs::XdpContext;
+use ingress_common::{
+    checksum::pseudo_v4,
+    maps::{ClientKey, TCP},
+    tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_ROOM, Seq},
+    verdict::{Cookie, Verdict},
+};
+use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
+
+use crate::{
+    admit, clamp, count, flows,
+    packet::{ETHERNET, now, room},
+    synack::{self, Answer, Front, Header, Syn},
+};
+
+const ETH_P_IP: u16 = 0x0800;
+const TCP_OFFSET: usize = ETHERNET + 20;
+const OPTIONS: usize = TCP_OFFSET + tcp::HEADER_LEN;
+/// The one bit beside the fragment offset that does not matter.
+const DONT_FRAGMENT: u8 = 0x40;
+
+/// Flags that a plain SYN has or has not; those of ECN do not matter.
+const DECIDING: Flags = Flags::SYN.with(Flags::ACK).with(Flags::RST).with(Flags::FIN);
+
+/// From the uplink.
+#[inline(always)]
+pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
+    let eth = header::<EthHdr>(ctx, 0)?;
+    let ip = header::<Ipv4Hdr>(ctx, ETHERNET)?;
+    let tcp = header::<TcpHdr>(ctx, TCP_OFFSET)?;
+    let options = clamp::options_len(tcp);
+    let len = OPTIONS - ETHERNET + options;
+    let [fragment, rest] = ip.frags;
+    let plain = eth.ether_type == ETH_P_IP.to_be()
+        && ip.vihl == 0x45
+        && ip.proto == TCP
+        && fragment & !DONT_FRAGMENT == 0
+        && rest == 0
+        && clamp::flags(tcp).0 & DECIDING.0 == Flags::SYN.0
+        && !clamp::is_short(tcp)
+        && u16::from_be_bytes(ip.tot_len) as usize == len;
+    if !plain {
+        return Err(Verdict::Kernel);
+    }
+    let key = ClientKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
+    let listener = admit::listener(&key).ok_or(Verdict::Kernel)?;
+    if flows::from_client(&key).is_some() {
+        return Err(Verdict::Kernel);
+    }
+    let now = now();
+    let keys = admit::keys(now).ok_or(Verdict::Kernel)?;
+    let area = room().ok_or(Verdict::Kernel)?;
+    read_options(ctx, options, area)?;
+    let syn = Syn { key, isn: Seq(u32::from_be_bytes(tcp.seq)), options };
+    let answer = Answer::to(&syn, listener, keys, now, area);
+    *area = [0; OPTION_ROOM];
+    if answer.options.emit(answer.stamps, area) > options {
+        return Err(Verdict::Kernel);
+    }
+
+    let new = Header::of_answer(&syn, answer.isn, listener, options);
+    let sum = pseudo_v4(key.listen, key.client, TCP, (len - 20) as u16);
+    let check = sum.plus(new.sum()).plus(synack::sum(area)).checksum();
+    (eth.src_addr, eth.dst_addr) = (eth.dst_addr, eth.src_addr);
+    *ip = synack::ip_header(&key, len as u16);
+    // SAFETY: the front of a TCP header is its first sixteen octets.
+    unsafe { *core::ptr::from_mut(tcp).cast::<Front>() = new.front };
+    (tcp.check, tcp.urg_ptr) = (check, new.urgent);
+    write_options(ctx, options, area)?;
+    count::cookie(Cookie::Sent);
+    Ok(Verdict::Reflect)
+}
+
+/// A header at an offset into the frame, in place.
+#[inline(always)]
+fn header<T>(ctx: &XdpContext, offset: usize) -> Result<&'static mut T, Verdict> {
+    // SAFETY: `word` has checked that all of it lies in the frame, where every pattern of bits is a header,
+    // and no two are taken at overlapping offsets.
+    within(ctx, offset, size_of::<T>()).map(|at| unsafe { &mut *(at as *mut T) })
+}
+
+/// The address of `len` octets of the frame.
+#[inline(always)]
+fn within(ctx: &XdpContext, offset: usize, len: usize) -> Result<usize, Verdict> {
+    let at = ctx.data() + offset;
+    if at + len > ctx.data_end() { Err(Verdict::Kernel) } else { Ok(at) }
+}
+
+#[inline(always)]
+fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> Result<(), Verdict> {
+    *area = [0; OPTION_ROOM];
+    let mut nth = 0;
+    while nth < MAX_OPTIONS_LEN {
+        if nth >= len {
+            break;
+        }
+        let at = within(ctx, OPTIONS + nth, 4)?;
+        // SAFETY: four octets that lie in the frame, into four of the room.
+        unsafe { *area.as_mut_ptr().add(nth).cast::<[u8; 4]>() = *(at as *const [u8; 4]) };
+        nth += 4;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn write_options(ctx: &XdpContext, len: usize, area: &[u8; OPTION_ROOM]) -> Result<(), Verdict> {
+    let mut nth = 0;
+    while nth < MAX_OPTIONS_LEN {
+        if nth >= len {
+            break;
+        }
+        let at = within(ctx, OPTIONS + nth, 4)?;
+        // SAFETY: as in `read_options`, the other way.
+        unsafe { *(at as *mut [u8; 4]) = *area.as_ptr().add(nth).cast::<[u8; 4]>() };
+        nth += 4;
+    }
+    Ok(())
+}
