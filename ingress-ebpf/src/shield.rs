@@ -12,6 +12,7 @@ use ingress_common::{
     maps::{ClientKey, TCP},
     tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_ROOM, Seq},
     verdict::{Cookie, Verdict},
+    verifier::{forget, opaque},
 };
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
@@ -27,6 +28,8 @@ const OPTIONS: usize = TCP_OFFSET + tcp::HEADER_LEN;
 /// The one bit beside the fragment offset that does not matter.
 const DONT_FRAGMENT: u8 = 0x40;
 
+/// The bits that a length of options can have.
+const MOST_OPTIONS: u64 = 0x3c;
 /// Flags that a plain SYN has or has not; those of ECN do not matter.
 const DECIDING: Flags = Flags::SYN.with(Flags::ACK).with(Flags::RST).with(Flags::FIN);
 
@@ -37,7 +40,6 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     let ip = header::<Ipv4Hdr>(ctx, ETHERNET)?;
     let tcp = header::<TcpHdr>(ctx, TCP_OFFSET)?;
     let options = clamp::options_len(tcp);
-    let len = OPTIONS - ETHERNET + options;
     let [fragment, rest] = ip.frags;
     let plain = eth.ether_type == ETH_P_IP.to_be()
         && ip.vihl == 0x45
@@ -46,7 +48,7 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
         && rest == 0
         && clamp::flags(tcp).0 & DECIDING.0 == Flags::SYN.0
         && !clamp::is_short(tcp)
-        && u16::from_be_bytes(ip.tot_len) as usize == len;
+        && u16::from_be_bytes(ip.tot_len) as usize == length(options);
     if !plain {
         return Err(Verdict::Kernel);
     }
@@ -59,6 +61,8 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     let keys = admit::keys(now).ok_or(Verdict::Kernel)?;
     let area = room().ok_or(Verdict::Kernel)?;
     read_options(ctx, options, area)?;
+    // However many words were read, what follows is checked once.
+    let options = opaque(forget(options as u64, now) & MOST_OPTIONS) as usize;
     let syn = Syn { key, isn: Seq(u32::from_be_bytes(tcp.seq)), options };
     let answer = Answer::to(&syn, listener, keys, now, area);
     *area = [0; OPTION_ROOM];
@@ -67,16 +71,23 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     }
 
     let new = Header::of_answer(&syn, answer.isn, listener, options);
-    let sum = pseudo_v4(key.listen, key.client, TCP, (len - 20) as u16);
+    let len = length(options) as u16;
+    let sum = pseudo_v4(key.listen, key.client, TCP, len - 20);
     let check = sum.plus(new.sum()).plus(synack::sum(area)).checksum();
     (eth.src_addr, eth.dst_addr) = (eth.dst_addr, eth.src_addr);
-    *ip = synack::ip_header(&key, len as u16);
+    *ip = synack::ip_header(&key, len);
     // SAFETY: the front of a TCP header is its first sixteen octets.
     unsafe { *core::ptr::from_mut(tcp).cast::<Front>() = new.front };
     (tcp.check, tcp.urg_ptr) = (check, new.urgent);
     write_options(ctx, options, area)?;
     count::cookie(Cookie::Sent);
     Ok(Verdict::Reflect)
+}
+
+/// Length of a packet without payload.
+#[inline(always)]
+const fn length(options: usize) -> usize {
+    OPTIONS - ETHERNET + options
 }
 
 /// A header at an offset into the frame, in place.
