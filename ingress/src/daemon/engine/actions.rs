@@ -5,7 +5,7 @@ use std::{net::SocketAddrV6, time::Duration};
 use ingress_common::{
     addr::Nat46Prefix,
     maps::BackendKey,
-    tcp::{Flags, Seq},
+    tcp::{Flags, Seq, Timestamps},
 };
 
 use super::{Core, log_send, warn};
@@ -112,8 +112,12 @@ impl Core {
         }
         self.shared.tally.closed(Cause::Killed);
         let anywhere = Seq(boot_nanos() as u32);
+        // Without timestamps an end that has them may drop it in silence (RFC 7323 §3.2); old or new, they are
+        // answered.
+        let stamps = Timestamps { value: anywhere.0, echo: anywhere.0 };
         let probe =
-            Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() };
+            Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() }
+                .stamped(flow.ts_delta.map(|_| stamps));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &probe));
         let from = SocketAddrV6::new(flow.source.into(), tuple.client.port(), 0, 0);
         let to = SocketAddrV6::new(flow.backend.into(), tuple.listen.port(), 0, 0);
