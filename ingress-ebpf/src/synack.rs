@@ -39,7 +39,7 @@ pub fn answer<const L2: usize>(
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
-    let places = Places::find(area, segment.options);
+    let places = Places::find::<{ Places::OF_SYN }>(area, segment.options);
     let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
     // However many ways there are through the options, what follows is checked once.
     let offered = SynOptions::unpack(forget(places.syn_options(area).pack(), now));

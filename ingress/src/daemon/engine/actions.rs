@@ -112,17 +112,26 @@ impl Core {
         }
         self.shared.tally.closed(Cause::Killed);
         let anywhere = Seq(boot_nanos() as u32);
-        // Without timestamps an end that has them may drop it in silence (RFC 7323 §3.2); old or new, they are
-        // answered.
-        let stamps = Timestamps { value: anywhere.0, echo: anywhere.0 };
-        let probe =
+        let probe = |stamps| {
             Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() }
-                .stamped(flow.ts_delta.map(|_| stamps));
-        log_send(self.transmit.v4(tuple.listen, tuple.client, &probe));
+                .stamped(stamps)
+        };
+        // An end that has timestamps may drop in silence what has none, or old ones (RFC 7323 §3.2, 5.2). Of two
+        // clocks half a circle apart one is not old.
+        let probes = match flow.ts_delta {
+            None => vec![probe(None)],
+            Some(_) => [anywhere.0, anywhere.0 ^ 1 << 31]
+                .map(|value| probe(Some(Timestamps { value, echo: value })))
+                .into(),
+        };
         let from = SocketAddrV6::new(flow.source.into(), tuple.client.port(), 0, 0);
         let to = SocketAddrV6::new(flow.backend.into(), tuple.listen.port(), 0, 0);
-        if let Some(index) = self.shared.applied().tunnel(site).and_then(|tunnel| tunnel.index) {
-            log_send(self.transmit.v6(from, to, &probe, index));
+        let index = self.shared.applied().tunnel(site).and_then(|tunnel| tunnel.index);
+        for probe in &probes {
+            log_send(self.transmit.v4(tuple.listen, tuple.client, probe));
+            if let Some(index) = index {
+                log_send(self.transmit.v6(from, to, probe, index));
+            }
         }
         true
     }
