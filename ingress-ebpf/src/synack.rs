@@ -44,7 +44,7 @@ impl Answer {
         now: u64,
         area: &[u8; OPTION_ROOM],
     ) -> Self {
-        let places = Places::find(area, syn.options);
+        let places = Places::find::<{ Places::OF_SYN }>(area, syn.options);
         let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
         // However many ways there are through the options, what follows is checked once.
         let offered = SynOptions::unpack(forget(places.syn_options(area).pack(), now));

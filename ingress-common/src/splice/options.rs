@@ -68,7 +68,12 @@ impl OptionShift {
     /// checksum changes; `None` where nothing did.
     #[inline(always)]
     pub fn apply(&self, options: &mut [u8; OPTION_ROOM], len: usize) -> Option<Sum> {
-        let places = Places::find(options, len);
+        let places = match self.edges {
+            Some(_) => {
+                Places::find::<{ Places::WITH_TIMESTAMPS | Places::WITH_SACK }>(options, len)
+            }
+            None => Places::find::<{ Places::WITH_TIMESTAMPS }>(options, len),
+        };
         let mut change = None;
         if self.stamped
             && let Some(at) = places.timestamps()

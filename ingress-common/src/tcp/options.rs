@@ -160,8 +160,8 @@ impl SynOptions {
         }
     }
 
-    /// The options as they go on the wire, timestamps among them, each padded with NOPs to words; returns the
-    /// octets used.
+    /// The options as they go on the wire, timestamps among them, padded with NOPs to words as Linux does;
+    /// returns the octets used. No more than a client needs that offers the same.
     #[inline(always)]
     pub fn emit(&self, timestamps: Option<Timestamps>, area: &mut [u8; OPTION_ROOM]) -> usize {
         let mut used = 0;
@@ -170,12 +170,13 @@ impl SynOptions {
             put(area, used, [2, 4, a, b]);
             used += 4;
         }
-        if self.sack_permitted {
+        let sack = if self.sack_permitted { [4, 2] } else { [1, 1] };
+        if self.sack_permitted && timestamps.is_none() {
             put(area, used, [1, 1, 4, 2]);
             used += 4;
         }
         if let Some(Timestamps { value, echo }) = timestamps {
-            put(area, used, [1, 1, 8, 10]);
+            put(area, used, [sack[0], sack[1], 8, 10]);
             put(area, used + 4, value.to_be_bytes());
             put(area, used + 8, echo.to_be_bytes());
             used += Timestamps::LEN;
@@ -213,7 +214,7 @@ mod tests {
             let options = SynOptions { mss, window_scale, sack_permitted };
             let mut area = [0; OPTION_ROOM];
             let used = options.emit(timestamps, &mut area);
-            prop_assert!(used.is_multiple_of(4) && used <= 24);
+            prop_assert!(used.is_multiple_of(4) && used <= 20);
             prop_assert_eq!(SynOptions::parse(&area[..used]), options);
             prop_assert_eq!(Timestamps::parse(&area[..used]), timestamps);
             prop_assert_eq!(SynOptions::unpack(options.pack()), options);

@@ -23,14 +23,28 @@ const SACK: u32 = 32;
 const SACK_LEN: u32 = 40;
 
 impl Places {
-    /// Walks the first `len` octets of `options`. Ends at the first malformed option.
+    /// To be sought: MSS.
+    pub const WITH_MSS: u32 = 1;
+    /// To be sought: window scale and SACK-permitted.
+    pub const WITH_SCALE_AND_PERMISSION: u32 = 2;
+    /// To be sought: SACK.
+    pub const WITH_SACK: u32 = 4;
+    /// To be sought: timestamps.
+    pub const WITH_TIMESTAMPS: u32 = 8;
+    /// To be sought: what a SYN has.
+    pub const OF_SYN: u32 =
+        Self::WITH_MSS | Self::WITH_SCALE_AND_PERMISSION | Self::WITH_TIMESTAMPS;
+
+    /// Walks the first `len` octets of `options` for the kinds in `SOUGHT`, each of which is another way for the
+    /// verifier to follow. Ends at the first malformed option.
     #[inline(always)]
     #[must_use]
-    pub fn find(options: &[u8; OPTION_ROOM], len: usize) -> Self {
+    pub fn find<const SOUGHT: u32>(options: &[u8; OPTION_ROOM], len: usize) -> Self {
         let mut found = Self(0);
         let mut at = 0;
         let mut steps = 0;
-        while steps < MAX_OPTIONS_LEN {
+        // Each round takes two octets at least: two NOPs, or an option with perhaps a NOP before it.
+        while steps < MAX_OPTIONS_LEN / 2 {
             steps += 1;
             // An octet of salt for each octet of `found`.
             let salt = options[at & OPTION_MASK] as u64 * 0x0101_0101_0101_0101;
@@ -39,26 +53,39 @@ impl Places {
             if at + 1 >= len {
                 break;
             }
-            let kind = options[at & OPTION_MASK];
-            if kind == 0 {
-                break;
-            }
+            let mut kind = options[at & OPTION_MASK];
             if kind == 1 {
                 at += 1;
-                continue;
+                kind = options[at & OPTION_MASK];
+                if kind == 1 {
+                    at += 1;
+                    continue;
+                }
+                if at + 1 >= len {
+                    break;
+                }
+            }
+            if kind == 0 {
+                break;
             }
             let option_len = options[(at + 1) & OPTION_MASK] as usize;
             if option_len < 2 || at + option_len > len {
                 break;
             }
             found = match kind {
-                2 if option_len == 4 => found.with(MSS, at + 2),
-                3 if option_len == 3 => found.with(SCALE, at + 2),
-                4 if option_len == 2 => found.with(SACK_PERMITTED, at + 2),
-                5 if option_len % 8 == 2 && option_len > 2 => {
+                2 if SOUGHT & Self::WITH_MSS != 0 && option_len == 4 => found.with(MSS, at + 2),
+                3 if SOUGHT & Self::WITH_SCALE_AND_PERMISSION != 0 && option_len == 3 => {
+                    found.with(SCALE, at + 2)
+                }
+                4 if SOUGHT & Self::WITH_SCALE_AND_PERMISSION != 0 && option_len == 2 => {
+                    found.with(SACK_PERMITTED, at + 2)
+                }
+                5 if SOUGHT & Self::WITH_SACK != 0 && option_len % 8 == 2 && option_len > 2 => {
                     found.with_sack(at + 2, option_len - 2)
                 }
-                8 if option_len == 10 => found.with(TIMESTAMPS, at + 2),
+                8 if SOUGHT & Self::WITH_TIMESTAMPS != 0 && option_len == 10 => {
+                    found.with(TIMESTAMPS, at + 2)
+                }
                 _ => found,
             };
             at += option_len;
@@ -168,7 +195,7 @@ pub fn clamp_mss(
     len: usize,
     limit: u16,
 ) -> Option<(usize, [u8; 2], Sum)> {
-    let at = Places::find(options, len).get(MSS)?;
+    let at = Places::find::<{ Places::WITH_MSS }>(options, len).get(MSS)?;
     let old = [options[at & OPTION_MASK], options[(at + 1) & OPTION_MASK]];
     if u16::from_be_bytes(old) <= limit {
         return None;
@@ -184,6 +211,8 @@ mod tests {
     use crate::tcp::{Options, TcpOption};
     use proptest::prelude::*;
 
+    const ALL: u32 = Places::OF_SYN | Places::WITH_SACK;
+
     fn room(area: &[u8]) -> [u8; OPTION_ROOM] {
         let mut room = [0; OPTION_ROOM];
         room[..area.len()].copy_from_slice(area);
@@ -194,7 +223,8 @@ mod tests {
         /// Octets below ten make many options, and many malformed ones.
         #[test]
         fn the_two_readers_agree(area in proptest::collection::vec(0u8..11, 0..=40)) {
-            let (room, places) = (room(&area), Places::find(&room(&area), area.len()));
+            let room = room(&area);
+            let places = Places::find::<ALL>(&room, area.len());
             prop_assert_eq!(places.syn_options(&room), SynOptions::parse(&area));
             prop_assert_eq!(places.read_timestamps(&room), Timestamps::parse(&area));
             let edges = places.sack().map(|(at, len)| &area[at..at + len]);
@@ -211,7 +241,7 @@ mod tests {
 
         #[test]
         fn nothing_is_found_outside(area: [u8; 40], len in 0usize..=40) {
-            let places = Places::find(&room(&area), len);
+            let places = Places::find::<ALL>(&room(&area), len);
             prop_assert!(places.timestamps().is_none_or(|at| at + 8 <= len));
             prop_assert!(places.sack().is_none_or(|(at, edges)| at + edges <= len));
         }

@@ -4,7 +4,9 @@
 //! `<bpffs>/v<ABI>/<MAP>` and `<bpffs>/v<ABI>/links/<interface>`. Whoever opens it again finds the flows.
 
 mod attach;
+mod claim;
 mod pins;
+mod shield;
 mod tables;
 
 use std::{collections::HashMap, path::Path};
@@ -13,6 +15,7 @@ use anyhow::{Context, Result};
 use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
 
 pub use attach::{Attached, Hook};
+pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
     Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
@@ -27,6 +30,7 @@ pub struct Dataplane {
     ebpf: Ebpf,
     pins: Pins,
     attached: HashMap<String, Attached>,
+    shield: Option<shield::Shield>,
 }
 
 impl Dataplane {
@@ -50,7 +54,7 @@ impl Dataplane {
                 .with_context(|| format!("the kernel's verifier refused the program {name}"))?;
         }
         let tables = Tables::take(&mut ebpf)?;
-        Ok((Self { ebpf, pins, attached: HashMap::new() }, tables))
+        Ok((Self { ebpf, pins, attached: HashMap::new(), shield: None }, tables))
     }
 
     /// Attaches a program to an interface, or replaces the one that an earlier daemon left there, without

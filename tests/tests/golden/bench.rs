@@ -18,7 +18,7 @@ use crate::frame::{Tcp, ethernet, unpadded};
 use crate::pins::Pins;
 use crate::place;
 pub use crate::seen::{Fate, Record, Seen, read_record};
-use crate::test_run::{Ran, Skb, test_run};
+use crate::test_run::{Ran, Skb, test_run, test_run_xdp};
 
 /// `TC_ACT_UNSPEC`, `TC_ACT_SHOT` and `TC_ACT_REDIRECT` (`linux/pkt_cls.h`).
 const UNSPEC: i32 = -1;
@@ -37,6 +37,7 @@ const BURST: u64 = 200;
 pub struct Bench {
     uplink: OwnedFd,
     tunnel: OwnedFd,
+    shield: OwnedFd,
     pub devices: Devices,
     pub routes: Routes,
     pub listeners: Listeners,
@@ -73,6 +74,8 @@ impl Bench {
         let (mut dataplane, tables) = Dataplane::open(pins.path(), 64).unwrap();
         let directory = dataplane.directory().to_owned();
         let answers = MapData::from_pin(directory.join("ANSWERS")).unwrap();
+        let shield = dataplane.shield_program().unwrap().fd().unwrap();
+        let shield = shield.as_fd().try_clone_to_owned().unwrap();
         let mut program = |hook: Hook| {
             let program = dataplane.program(hook.program()).unwrap();
             program.fd().unwrap().as_fd().try_clone_to_owned().unwrap()
@@ -81,6 +84,7 @@ impl Bench {
         Self {
             uplink: program(Hook::Uplink { ethernet: true }),
             tunnel: program(Hook::Tunnel { ethernet: true }),
+            shield,
             devices: tables.devices,
             routes: tables.routes,
             listeners: tables.listeners,
@@ -150,6 +154,29 @@ impl Bench {
     /// The program itself, for frames that the kernel may not even take.
     pub fn uplink_program(&self) -> BorrowedFd<'_> {
         self.uplink.as_fd()
+    }
+
+    /// A frame from the world at the shield: the answer, or `None` if it goes on untouched.
+    #[track_caller]
+    pub fn shield(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        const PASS: i32 = 2;
+        const TX: i32 = 3;
+        let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
+        let counts = self.count();
+        let sent = Cookie::ALL.iter().position(|cookie| *cookie == Cookie::Sent).unwrap();
+        let cookies = counts.cookies[sent] - self.before.cookies[sent];
+        self.before = counts;
+        match ran.action {
+            PASS => {
+                assert_eq!((frame, cookies), (&ran.frame[..], 0), "what goes on is untouched");
+                None
+            }
+            TX => {
+                assert_eq!(cookies, 1);
+                Some(ran.frame)
+            }
+            action => panic!("action {action}"),
+        }
     }
 
     /// A packet from the world, in a frame.

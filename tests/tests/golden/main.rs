@@ -16,6 +16,7 @@ mod mss;
 mod pins;
 mod place;
 mod seen;
+mod shield;
 mod speed;
 mod spoofing;
 mod strangers;

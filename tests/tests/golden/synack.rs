@@ -53,8 +53,8 @@ fn answer(seen: &Seen) -> Tcp {
 /// The options, less our clock, which goes on all the time.
 fn without_clock(tcp: &Tcp) -> Vec<u8> {
     let mut options = tcp.options.clone();
-    if let Some(at) = options.windows(4).position(|four| four == [1, 1, 8, 10]) {
-        options[at + 4..at + 8].fill(0);
+    if let Some(at) = options.windows(2).position(|two| two == [8, 10]) {
+        options[at + 2..at + 6].fill(0);
     }
     options
 }
@@ -90,7 +90,7 @@ fn options() {
     ]
     .concat();
     let all = [OUR_MSS, SACK, OUR_SCALE].concat();
-    let stamped = [&OUR_MSS[..], &SACK, &OUR_TIMESTAMPS, &OUR_SCALE].concat();
+    let stamped = [&OUR_MSS[..], &[4, 2], &OUR_TIMESTAMPS[2..], &OUR_SCALE].concat();
     let alone = [&OUR_MSS[..], &OUR_TIMESTAMPS].concat();
     let odd = [&[1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0][..], &[3, 3, 8, 4, 2]].concat();
     let cases: &[Case<'_>] = &[

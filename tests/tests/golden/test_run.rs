@@ -78,6 +78,23 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], skb: Skb) -> io::Result<R
     set(IFINDEX, skb.ifindex);
     set(GSO_SEGS, skb.gso_segs);
     set(GSO_SIZE, skb.gso_size);
+    let attributes = Attributes {
+        repeat: skb.repeat,
+        ctx_size_in: CONTEXT as u32,
+        ctx_in: context.as_ptr().addr() as u64,
+        flags: if skb.summed { BPF_F_TEST_SKB_CHECKSUM_COMPLETE } else { 0 },
+        ..Attributes::default()
+    };
+    run(program, frame, attributes)
+}
+
+/// Runs an XDP program on a frame.
+pub fn test_run_xdp(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<Ran> {
+    run(program, frame, Attributes { repeat: 1, ..Attributes::default() })
+}
+
+/// Whatever context the attributes lead to must outlive the call.
+fn run(program: BorrowedFd<'_>, frame: &[u8], attributes: Attributes) -> io::Result<Ran> {
     let mut out = vec![0u8; LARGEST];
     let mut attributes = Attributes {
         prog_fd: u32::try_from(program.as_raw_fd()).unwrap(),
@@ -85,11 +102,7 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], skb: Skb) -> io::Result<R
         data_size_out: u32::try_from(out.len()).unwrap(),
         data_in: frame.as_ptr().addr() as u64,
         data_out: out.as_mut_ptr().addr() as u64,
-        repeat: skb.repeat,
-        ctx_size_in: CONTEXT as u32,
-        ctx_in: context.as_ptr().addr() as u64,
-        flags: if skb.summed { BPF_F_TEST_SKB_CHECKSUM_COMPLETE } else { 0 },
-        ..Attributes::default()
+        ..attributes
     };
     // SAFETY: every pointer in the attributes leads to as many octets as the size beside it says, all of
     // which outlive the call.
