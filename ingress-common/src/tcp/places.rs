@@ -2,7 +2,7 @@
 
 use super::{MAX_OPTIONS_LEN, MAX_WINDOW_SCALE, SynOptions, Timestamps};
 use crate::checksum::Sum;
-use crate::verifier::forget;
+use crate::verifier::{forget, opaque};
 
 /// Room for an option area; a power of two, so that a masked index is always inside and the verifier sees it.
 pub const OPTION_ROOM: usize = 64;
@@ -47,16 +47,16 @@ impl Places {
         while steps < MAX_OPTIONS_LEN / 2 {
             steps += 1;
             // An octet of salt for each octet of `found`.
-            let salt = options[at & OPTION_MASK] as u64 * 0x0101_0101_0101_0101;
+            let salt = octet(options, at) as u64 * 0x0101_0101_0101_0101;
             at = forget(at as u64, salt & 0xff) as usize;
             found = Self(forget(found.0, salt));
             if at + 1 >= len {
                 break;
             }
-            let mut kind = options[at & OPTION_MASK];
+            let mut kind = octet(options, at);
             if kind == 1 {
                 at += 1;
-                kind = options[at & OPTION_MASK];
+                kind = octet(options, at);
                 if kind == 1 {
                     at += 1;
                     continue;
@@ -68,7 +68,7 @@ impl Places {
             if kind == 0 {
                 break;
             }
-            let option_len = options[(at + 1) & OPTION_MASK] as usize;
+            let option_len = octet(options, at + 1) as usize;
             if option_len < 2 || at + option_len > len {
                 break;
             }
@@ -164,6 +164,13 @@ impl Places {
             at => Some(at),
         }
     }
+}
+
+/// One octet of the room. The index is masked anew each time: a masked one that the compiler keeps on the stack
+/// comes back to an older verifier without its bounds.
+#[inline(always)]
+fn octet(options: &[u8; OPTION_ROOM], at: usize) -> u8 {
+    options[opaque(at as u64) as usize & OPTION_MASK]
 }
 
 /// Four octets of the room.
