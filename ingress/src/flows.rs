@@ -202,12 +202,12 @@ impl FlowTable {
         Some((spliced(key.client, key.listen, &half), half.site))
     }
 
-    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error.
+    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error, and its site's number.
     #[must_use]
-    pub fn by_backend(&self, key: &BackendKey) -> Option<Spliced> {
+    pub fn by_backend(&self, key: &BackendKey) -> Option<(Spliced, u16)> {
         let half = self.maps.to_client.get(key, 0).ok()?;
         let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
-        self.by_client(&key).map(|(flow, _)| flow)
+        self.by_client(&key)
     }
 
     /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.

@@ -16,7 +16,7 @@ use crate::{
     daemon::clock::boot_nanos,
     flows::client_key,
     handshake::{Admission, ClientTuple, Event, Protocol, Segment},
-    icmp::{self, QuotedV4, QuotedV6},
+    icmp::{self, Mtus, QuotedV4, QuotedV6},
     upcall::FromKernel,
     wire::{self, Addressed},
 };
@@ -68,6 +68,9 @@ impl Core {
 
     /// From a site: about a SYN of ours, or about a flow, and then for its client.
     fn on_icmp6_error(&mut self, packet: &[u8]) {
+        if !icmp::is_intact_v6(packet) {
+            return;
+        }
         let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
         if let Some(tuple) = self.expected.get(&key).copied() {
             // Too big is no refusal; a SYN never is.
@@ -78,20 +81,22 @@ impl Core {
             }
             return;
         }
-        let Some(flow) = self.flows.by_backend(&key) else { return };
-        let mtu = mtu(self.shared.applied().uplink.as_ref());
-        if let Some(error) = icmp::to_v4(packet, &flow, mtu) {
+        let Some((flow, site)) = self.flows.by_backend(&key) else { return };
+        if let Some(error) = icmp::to_v4(packet, &flow, self.mtus(site)) {
             log_send(self.transmit.packet_v4(&error, flow.client.into()));
         }
     }
 
     /// From the world, about a flow: for its backend.
     fn on_icmp4_error(&mut self, packet: &[u8]) {
+        if !icmp::is_intact_v4(packet) {
+            return;
+        }
         let Some(key) = QuotedV4::of(packet).map(|quoted| quoted.key()) else { return };
         let Some((flow, site)) = self.flows.by_client(&key) else { return };
         let applied = self.shared.applied();
         let (Some(prefix), Some(tunnel)) = (self.nat46(), applied.tunnel(site)) else { return };
-        if let Some(error) = icmp::to_v6(packet, &flow, &prefix, mtu(Some(tunnel))) {
+        if let Some(error) = icmp::to_v6(packet, &flow, &prefix, self.mtus(site)) {
             self.send_to_site(&error, flow.backend, tunnel.index);
         }
     }
@@ -115,7 +120,7 @@ impl Core {
             }
             _ => {
                 let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
-                let Some(flow) = self.flows.by_backend(&backend_key(&read)) else { return };
+                let Some((flow, _)) = self.flows.by_backend(&backend_key(&read)) else { return };
                 let Some(prefix) = self.nat46() else { return };
                 let from = prefix.embed(flow.listen);
                 let site = self.shared.config().site_of(*read.source.ip());
@@ -131,6 +136,11 @@ impl Core {
         if let Some(index) = index {
             log_send(self.transmit.packet_v6(packet, backend.into(), index));
         }
+    }
+
+    fn mtus(&self, site: u16) -> Mtus {
+        let applied = self.shared.applied();
+        Mtus { uplink: mtu(applied.uplink.as_ref()), tunnel: mtu(applied.tunnel(site)) }
     }
 
     fn nat46(&self) -> Option<Nat46Prefix> {
