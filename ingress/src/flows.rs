@@ -12,6 +12,7 @@ use aya::maps::MapError;
 use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, ToBackend, ToClient},
+    tcp::Seq,
 };
 
 use crate::{
@@ -69,6 +70,20 @@ pub enum InstallError {
     #[error(transparent)]
     Kernel(#[from] anyhow::Error),
 }
+
+/// How far a backend is with what its client was acknowledged in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It has it, or the flow is another's.
+    Wholly,
+    /// It has answered, and does not have it all.
+    InPart,
+    /// It has said nothing, or there is no flow.
+    Nothing,
+}
+
+/// No packet without payload is longer: an IPv4 header, and a TCP header full of options.
+const BARE: u64 = 20 + 60;
 
 /// A flow with both its halves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +223,27 @@ impl FlowTable {
         let half = self.maps.to_client.get(key, 0).ok()?;
         let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
         self.by_client(&key)
+    }
+
+    /// Whether there is a flow on the tuple, and the cookie is not of a later connection.
+    #[must_use]
+    pub fn stands(&self, tuple: ClientTuple, cookie: Seq) -> bool {
+        let half = self.maps.to_backend.get(&client_key(tuple), 0);
+        half.is_ok_and(|half| half.reopened != cookie.0.to_be_bytes())
+    }
+
+    /// How much of what a client was acknowledged up to `end` has reached the backend of its flow.
+    #[must_use]
+    pub fn delivered(&self, tuple: ClientTuple, end: Seq) -> Delivered {
+        let Some(flow) = self.maps.get(tuple) else { return Delivered::Nothing };
+        let Some(half) = flow.to_client else { return Delivered::Nothing };
+        if half.watching == 0 || half.watched != end.0.to_be_bytes() {
+            Delivered::Wholly
+        } else if half.bytes > half.packets * BARE {
+            Delivered::InPart
+        } else {
+            Delivered::Nothing
+        }
     }
 
     /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.

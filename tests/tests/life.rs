@@ -165,7 +165,10 @@ fn a_port_is_used_again_after_every_kind_of_end() -> Result<()> {
         match round % 4 {
             // Reset by the client; by the server; closed by the client, then the server; still alive.
             0 => link.reset(&connection, sent)?,
-            1 => plain::reset(stream)?,
+            1 => {
+                plain::reset(stream)?;
+                receive(&link, &connection, flag::RST | flag::ACK)?;
+            }
             2 => {
                 link.send_flags(&connection, sent, flag::ACK | flag::FIN, &[])?;
                 assert_eq!(drain(&mut stream)?, b"");

@@ -1,7 +1,11 @@
 //! The engine: upcalls in, handshakes driven, flows installed. It owns every map that a handshake touches
 //! and gives the programs their sign of life, so that a stuck engine is an absent one.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
@@ -14,7 +18,7 @@ use tokio::{
 
 use super::{clock::boot_nanos, keys, shared::Shared};
 use crate::{
-    dataplane::{FlowMaps, Marks, Pins, Secrets},
+    dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
     flows::{Cause, FlowTable, Survey},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, ResolveError},
     sni::HostName,
@@ -23,6 +27,7 @@ use crate::{
 };
 
 mod actions;
+mod inherit;
 mod upcalls;
 
 /// The programs take a daemon for gone after three of these.
@@ -70,6 +75,9 @@ struct Core {
     handshakes: Handshakes,
     actions: Vec<Action>,
     marks: Marks,
+    debts: Debts,
+    /// Whose debts are put down there.
+    owing: HashSet<ClientTuple>,
     secrets: Secrets,
     keys: CookieKeys,
     flows: FlowTable,
@@ -80,6 +88,7 @@ struct Core {
     watched: HashMap<BackendKey, ClientTuple>,
     /// The tuple whose flow found no room, for the rest of its actions.
     refused: Option<ClientTuple>,
+    started: Instant,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
     shared: Arc<Shared>,
@@ -93,6 +102,7 @@ impl Engine {
     pub fn new(
         upcalls: RingBuf<MapData>,
         mut marks: Marks,
+        debts: Debts,
         secrets: Secrets,
         flows: FlowMaps,
         shared: Arc<Shared>,
@@ -105,6 +115,8 @@ impl Engine {
             handshakes: Handshakes::new(Limits::default()),
             actions: Vec::new(),
             marks,
+            debts,
+            owing: HashSet::new(),
             keys: secrets.keys()?,
             secrets,
             flows: FlowTable::open(flows),
@@ -114,6 +126,7 @@ impl Engine {
             expected: HashMap::new(),
             watched: HashMap::new(),
             refused: None,
+            started: Instant::now(),
             resolutions,
             survey_results,
             shared,
@@ -135,6 +148,8 @@ impl Engine {
     /// # Errors
     /// Where the maps cannot be read or written any more.
     pub async fn run(mut self) -> Result<()> {
+        // Before anything that its clients have sent since.
+        self.core.inherit();
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep = interval(SWEEP);

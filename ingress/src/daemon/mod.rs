@@ -57,6 +57,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut engine = Engine::new(
         tables.upcalls,
         tables.marks,
+        tables.debts,
         tables.secrets,
         tables.flows,
         shared.clone(),

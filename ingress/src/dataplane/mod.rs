@@ -15,7 +15,7 @@ use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
 pub use attach::{Attached, Hook};
 pub use pins::Pins;
 pub use tables::{
-    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
+    Counters, Debts, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
     host_name,
 };
 

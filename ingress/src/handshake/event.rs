@@ -131,6 +131,19 @@ impl Event {
     }
 }
 
+/// The acknowledged beginning of a client's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// Our ISN.
+    pub cookie: Seq,
+    /// The client's ISN.
+    pub client_isn: Seq,
+    /// The client's window field, as it last came.
+    pub window: u16,
+    /// The octets.
+    pub octets: Vec<u8>,
+}
+
 /// Something to do. Actions are applied strictly in the order in which they were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -159,6 +172,14 @@ pub enum Action {
         tuple: ClientTuple,
         /// Where no answer is awaited any more.
         backend: Backend,
+    },
+    /// Put down what the client will not send again, before it hears so: should this daemon go, the next one begins
+    /// with that ([`super::Handshakes::resume`]). Replaces what was put down before; [`Self::Finish`] ends it.
+    Owe {
+        /// Whose.
+        tuple: ClientTuple,
+        /// All of it.
+        owed: Owed,
     },
     /// Send a segment to the client.
     ToClient {

@@ -13,12 +13,7 @@ const PLATEAUS: [u16; 10] = [32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 29
 ///
 /// `None` where the RFC says to drop it silently.
 #[must_use]
-pub fn to_v6(
-    packet: &[u8],
-    flow: &Spliced,
-    prefix: &Nat46Prefix,
-    mtus: Mtus,
-) -> Option<Vec<u8>> {
+pub fn to_v6(packet: &[u8], flow: &Spliced, prefix: &Nat46Prefix, mtus: Mtus) -> Option<Vec<u8>> {
     let quoted = QuotedV4::of(packet)?;
     let header = packet.get(..IPV4 + 8)?;
     let quoted_len = u16::from_be_bytes(packet.get(IPV4 + 8 + 2..)?.first_chunk().copied()?);

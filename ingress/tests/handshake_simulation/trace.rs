@@ -38,6 +38,7 @@ pub fn describe_action(action: &Action) -> String {
         | Action::Expect { .. }
         | Action::Unexpect { .. }
         | Action::Install { .. }
+        | Action::Owe { .. }
         | Action::Uninstall { .. }
         | Action::Finish { .. }) => format!("{action:?}"),
     }

@@ -4,7 +4,7 @@ use std::{net::SocketAddrV6, time::Duration};
 
 use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
 
-use super::{Core, log_send, warn};
+use super::{Core, inherit::debt, log_send, warn};
 use crate::{
     daemon::{
         clock::boot_nanos,
@@ -34,6 +34,10 @@ impl Core {
             Action::Unexpect { tuple, backend } => {
                 let (_, key) = keys(tuple, backend.address, backend.source);
                 self.unexpect(&key);
+            }
+            Action::Owe { tuple, owed } => {
+                self.owing.insert(tuple);
+                warn("a restart would lose it", self.debts.set(&client_key(tuple), &debt(&owed)));
             }
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
@@ -102,6 +106,9 @@ impl Core {
         elapsed: Duration,
     ) {
         self.marks.unpend(&client_key(tuple));
+        if self.owing.remove(&tuple) {
+            self.debts.forget(&client_key(tuple));
+        }
         let theirs: Vec<BackendKey> = self
             .expected
             .iter()

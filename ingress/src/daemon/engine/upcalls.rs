@@ -1,6 +1,9 @@
 //! What the programs hand up, taken in.
 
-use std::net::{SocketAddrV4, SocketAddrV6};
+use std::{
+    net::{SocketAddrV4, SocketAddrV6},
+    time::Duration,
+};
 
 use ingress_common::{
     addr::Nat46Prefix,
@@ -20,6 +23,13 @@ use crate::{
     upcall::FromKernel,
     wire::{self, Addressed},
 };
+
+/// How long the ring may hold what an earlier daemon did not get to. A segment whose flow stands by now would
+/// begin its handshake anew; its client will repeat it through the flow.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Nobody listens on that port of that address.
+pub(super) struct NotListed;
 
 /// ICMPv6 type (RFC 4443 §3.2).
 const PACKET_TOO_BIG: u8 = 2;
@@ -151,13 +161,26 @@ impl Core {
     /// The program has checked the cookie; what it says is read here.
     fn on_client(&mut self, packet: Addressed<SocketAddrV4>) {
         let tuple = ClientTuple { client: packet.source, listen: packet.destination };
-        let applied = self.shared.applied();
-        let Some(listening) = applied.listeners.get(&tuple.listen) else { return };
         let segment = packet.segment;
         let cookie = segment.ack.minus(1);
-        let key = client_key(tuple);
-        let admitted = cookie::check(&self.keys, boot_nanos(), &key, segment.seq, cookie);
-        let admission = admitted.map(|admitted| Admission {
+        if self.started.elapsed() < HANDOVER && self.flows.stands(tuple, cookie) {
+            return;
+        }
+        let Ok(admission) = self.admission(tuple, segment.seq, cookie) else { return };
+        self.on_event(Event::Client { tuple, segment, admission });
+    }
+
+    /// What a cookie says of a client, where the port is (still) listed.
+    pub(super) fn admission(
+        &self,
+        tuple: ClientTuple,
+        seq: Seq,
+        cookie: Seq,
+    ) -> Result<Option<Admission>, NotListed> {
+        let applied = self.shared.applied();
+        let listening = applied.listeners.get(&tuple.listen).ok_or(NotListed)?;
+        let admitted = cookie::check(&self.keys, boot_nanos(), &client_key(tuple), seq, cookie);
+        Ok(admitted.map(|admitted| Admission {
             cookie,
             client_isn: admitted.client_isn,
             options: admitted.options,
@@ -167,8 +190,7 @@ impl Core {
                 config::Protocol::Postgres => Protocol::Postgres,
             },
             default_host: listening.default_host.clone(),
-        });
-        self.on_event(Event::Client { tuple, segment, admission });
+        }))
     }
 }
 
