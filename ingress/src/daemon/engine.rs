@@ -108,7 +108,8 @@ impl Engine {
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
     ) -> Result<Self> {
-        marks.clear()?;
+        let owing = debts.list().into_iter().map(|(key, _)| key).collect();
+        marks.clear(&owing)?;
         let (resolutions, resolved) = mpsc::unbounded_channel();
         let (survey_results, surveys) = mpsc::channel(1);
         let core = Core {
@@ -143,13 +144,16 @@ impl Engine {
         self.core.beat()
     }
 
+    /// Takes over what an earlier daemon owed; before [`Self::run`] takes in what has been sent since.
+    pub fn inherit(&mut self) {
+        self.core.inherit();
+    }
+
     /// Runs until it cannot.
     ///
     /// # Errors
     /// Where the maps cannot be read or written any more.
     pub async fn run(mut self) -> Result<()> {
-        // Before anything that its clients have sent since.
-        self.core.inherit();
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep = interval(SWEEP);

@@ -66,6 +66,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     // The tables are complete, keys and heartbeat included, before the first program runs.
     engine.beat()?;
     reconciler.reconcile().await?;
+    engine.inherit();
 
     let config = shared.config();
     let (reloads, reload_inbox) = mpsc::channel(4);

@@ -227,13 +227,15 @@ impl Marks {
         forget(self.expected.remove(key));
     }
 
-    /// Takes back what an earlier daemon left: nobody there is going to answer.
+    /// Takes back what an earlier daemon left, since nobody is going to answer; except of clients whose handshakes go
+    /// on.
     ///
     /// # Errors
     /// Where the maps cannot be read.
-    pub fn clear(&mut self) -> Result<()> {
-        for key in self.pending.keys().collect::<Result<HashSet<_>, _>>()? {
-            self.unpend(&key);
+    pub fn clear(&mut self, except: &HashSet<ClientKey>) -> Result<()> {
+        let pending = self.pending.keys().collect::<Result<HashSet<_>, _>>()?;
+        for key in pending.difference(except) {
+            self.unpend(key);
         }
         for key in self.expected.keys().collect::<Result<HashSet<_>, _>>()? {
             self.unexpect(&key);

@@ -10,6 +10,9 @@ use super::{Action, ClientTuple, HostName, Outcome, Segment, Splice, Turn};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
+/// IPv6's least MTU, and what of it headers take.
+const LEAST_MTU: u32 = 1280;
+const HEADERS: u32 = 40 + 20;
 
 /// A spliced connection whose backend has not confirmed everything yet.
 #[derive(Debug)]
@@ -111,6 +114,15 @@ impl Delivery {
         self.tries += 1;
         send(tuple, &self.splice, &self.owed, self.mss, turn.out);
         Delivered::Waiting
+    }
+
+    /// The way is narrower than it looked: all of it goes again, in smaller pieces.
+    pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
+        let mss = u16::try_from(mtu.max(LEAST_MTU) - HEADERS).unwrap_or(u16::MAX);
+        if mss < self.mss {
+            self.mss = mss;
+            send(tuple, &self.splice, &self.owed, mss, turn.out);
+        }
     }
 
     pub(super) fn on_acknowledgment(&mut self, ack: Seq) -> Delivered {

@@ -95,6 +95,13 @@ pub enum Event {
         /// The backend's address.
         backend: SocketAddrV6,
     },
+    /// A router on the way to the backend of a watched [`Splice`] has no room for what we sent.
+    TooBig {
+        /// Whose flow.
+        tuple: ClientTuple,
+        /// What it has room for, IPv6 header included.
+        mtu: u32,
+    },
     /// The answer to [`Action::Resolve`].
     Resolved {
         /// The connection that asked.
@@ -125,6 +132,7 @@ impl Event {
             Self::Client { tuple, .. }
             | Self::Backend { tuple, .. }
             | Self::Unreachable { tuple, .. }
+            | Self::TooBig { tuple, .. }
             | Self::Resolved { tuple, .. }
             | Self::BackendAcked { tuple, .. } => *tuple,
         }

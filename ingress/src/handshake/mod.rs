@@ -125,6 +125,9 @@ impl Handshakes {
                     connection.on_unreachable(backend, turn)
                 });
             }
+            Event::TooBig { mtu, .. } => {
+                self.with(now, tuple, out, |connection, turn| connection.on_too_big(mtu, turn));
+            }
             Event::Resolved { host, result, .. } => {
                 self.with(now, tuple, out, |connection, turn| {
                     connection.on_resolved(&host, result, turn)

@@ -55,6 +55,14 @@ pub fn is_intact_v6(packet: &[u8]) -> bool {
     pseudo_v6(&from, &to, ICMP_V6, len).plus(Sum::default().run(icmp)).fold() == 0xffff
 }
 
+/// The MTU in a Packet Too Big (RFC 4443 §3.2).
+#[must_use]
+pub fn packet_too_big(packet: &[u8]) -> Option<u32> {
+    let header = packet.get(IPV6..)?.first_chunk::<ICMP>()?;
+    let [2, _, _, _, a, b, c, d] = *header else { return None };
+    Some(u32::from_be_bytes([a, b, c, d]))
+}
+
 /// The devices that a flow passes here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mtus {

@@ -21,6 +21,7 @@ pub fn describe(thing: &Thing) -> String {
                 format!("upcall server{}   {}", index(*from), Brief(segment))
             }
             event @ (Event::Unreachable { .. }
+            | Event::TooBig { .. }
             | Event::Resolved { .. }
             | Event::BackendAcked { .. }) => format!("upcall {event:?}"),
         },

@@ -9,7 +9,7 @@ use ingress_common::{
 
 use super::{Core, log_send};
 use crate::{
-    flows::{Delivered, client_key},
+    flows::Delivered,
     handshake::{ClientTuple, Owed, Segment},
 };
 
@@ -19,7 +19,8 @@ impl Core {
     pub(super) fn inherit(&mut self) {
         for (key, debt) in self.debts.list() {
             let (tuple, owed) = (tuple(&key), owed(&debt));
-            self.debts.forget(&client_key(tuple));
+            self.debts.forget(&key);
+            self.marks.unpend(&key);
             let end = owed.client_isn.plus(1 + u32::from(debt.len));
             match self.flows.delivered(tuple, end) {
                 Delivered::Wholly => {}

@@ -31,8 +31,6 @@ const HANDOVER: Duration = Duration::from_secs(5);
 /// Nobody listens on that port of that address.
 pub(super) struct NotListed;
 
-/// ICMPv6 type (RFC 4443 §3.2).
-const PACKET_TOO_BIG: u8 = 2;
 /// Assumed of a device that is not there.
 const LEAST_MTU: u32 = 1280;
 
@@ -84,7 +82,7 @@ impl Core {
         let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
         if let Some(tuple) = self.expected.get(&key).copied() {
             // Too big is no refusal; a SYN never is.
-            if packet.get(40) != Some(&PACKET_TOO_BIG) {
+            if icmp::packet_too_big(packet).is_none() {
                 let port = u16::from_be_bytes(key.backend_port);
                 let backend = SocketAddrV6::new(key.backend.into(), port, 0, 0);
                 self.on_event(Event::Unreachable { tuple, backend });
@@ -92,6 +90,11 @@ impl Core {
             return;
         }
         let Some((flow, site)) = self.flows.by_backend(&key) else { return };
+        if let Some(tuple) = self.watched.get(&key).copied()
+            && let Some(mtu) = icmp::packet_too_big(packet)
+        {
+            self.on_event(Event::TooBig { tuple, mtu });
+        }
         if let Some(error) = icmp::to_v4(packet, &flow, self.mtus(site)) {
             log_send(self.transmit.packet_v4(&error, flow.client.into()));
         }
