@@ -34,10 +34,15 @@ pub fn config(lab: &Lab, hosts: &[(&str, &[Ipv6Addr])]) -> String {
         let list: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
         names += &format!("\"{name}\" = [{}]\n", list.join(", "));
     }
-    daemon::config(lab)
+    listed(&daemon::config(lab)).replace("[hosts]\n", &names)
+}
+
+/// A configuration like the usual one, with these ports in it.
+#[must_use]
+pub fn listed(config: &str) -> String {
+    config
         .replace("ports = [443, 8443]", &format!("ports = [443, 8443, {PORT}]"))
         .replace("ports = [5432]", &format!("ports = [5432, {POSTGRES_PORT}]"))
-        .replace("[hosts]\n", &names)
 }
 
 /// Has the daemon take [`config`] up.

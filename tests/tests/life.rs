@@ -228,55 +228,6 @@ fn a_full_table_refuses_the_new_and_keeps_the_old() -> Result<()> {
     begin_with_table(&mut stage, &usual)
 }
 
-/// What takes time, all at once: two minutes of silence, keepalives, a reader that does not read.
-#[test]
-fn silence_and_slowness_end_nothing() -> Result<()> {
-    const LONG: Duration = Duration::from_secs(132);
-    let (stage, server) = begin()?;
-    // Nothing is kept of a client that has only connected.
-    let early = plain::client(&stage.lab, PORT)?;
-    let mut idle = Pair::connect(&stage.lab, &server)?;
-    idle.exchange()?;
-    let start = Instant::now();
-    let mut kept = Pair::connect(&stage.lab, &server)?;
-    keep_alive(&kept.client)?;
-    keep_alive(&kept.server)?;
-    let packets = || -> Result<u64> {
-        let flow = flow(&stage, kept.client.local_addr()?.port())?;
-        Ok(flow["packets_in"].as_u64().unwrap_or(0))
-    };
-    let before = packets()?;
-    for client_reads in [true, false] {
-        let Pair { client, server } = Pair::connect(&stage.lab, &server)?;
-        let (mut reader, writer) = if client_reads { (client, server) } else { (server, client) };
-        let much = noise(4, MEGABYTES);
-        let pouring = pour(&writer, much.clone())?;
-        // The window closes, and probes keep asking.
-        thread::sleep(Duration::from_secs(6));
-        assert!(!pouring.is_finished(), "the window never closed");
-        let reading = Instant::now();
-        ensure!(drain(&mut reader)? == much, "the reader is the client: {client_reads}");
-        assert!(reading.elapsed() < Duration::from_secs(15), "{:?}", reading.elapsed());
-        pouring.join().expect("no panic")?;
-    }
-    assert!(packets()? >= before + 10, "keepalives did not pass");
-    kept.exchange().context("kept alive")?;
-
-    thread::sleep(LONG.saturating_sub(start.elapsed()));
-    idle.exchange().context("after two minutes of silence")?;
-    let mut late = Pair::greet(early, &server, WWW).context("two minutes before the hello")?;
-    late.exchange()
-}
-
-fn keep_alive(stream: &TcpStream) -> Result<()> {
-    use nix::sys::socket::{setsockopt, sockopt};
-    setsockopt(stream, sockopt::KeepAlive, &true)?;
-    setsockopt(stream, sockopt::TcpKeepIdle, &1)?;
-    setsockopt(stream, sockopt::TcpKeepInterval, &1)?;
-    setsockopt(stream, sockopt::TcpKeepCount, &2)?;
-    Ok(())
-}
-
 /// The stage, its daemon told of the port of a new server.
 fn begin() -> Result<(std::sync::MutexGuard<'static, Stage>, Server)> {
     let stage = stage();
