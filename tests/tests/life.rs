@@ -5,7 +5,7 @@ use ingress_tests::addresses::{RAW_CLIENT4, VPS4, WWW, WWW6};
 use ingress_tests::capture::Capture;
 use ingress_tests::daemon::{config, once};
 use ingress_tests::hello::Hello;
-use ingress_tests::plain::{self, PORT, Pair, Server, drain, noise, pour};
+use ingress_tests::plain::{self, PORT, POSTGRES_PORT, Pair, Server, drain, noise, pour};
 use ingress_tests::process::wait_until;
 use ingress_tests::rawclient::{RawConnection, RawLink, USUAL_OPTIONS};
 use ingress_tests::segment::{Segment, flag, packet4};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(2);
 const MEGABYTES: usize = 8 << 20;
+const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 
 #[test]
 fn each_side_may_close_first_and_hear_the_other_out() -> Result<()> {
@@ -223,6 +224,19 @@ fn a_full_table_refuses_the_new_and_keeps_the_old() -> Result<()> {
             assert!(stream.read(&mut [0; 1]).is_err());
         }
     }
+    // A client that has been told something already has come one octet further.
+    let postgres = Server::start(&stage.lab.www, WWW6, POSTGRES_PORT)?;
+    let mut refused = plain::client(&stage.lab, POSTGRES_PORT)?;
+    refused.write_all(SSL_REQUEST)?;
+    plain::expect(&mut refused, b"S")?;
+    refused.write_all(&Hello::for_name(WWW).bytes())?;
+    let mut stream = postgres.accept(SOON)?;
+    plain::expect(&mut stream, SSL_REQUEST)?;
+    let start = Instant::now();
+    stream.write_all(b"S")?;
+    let error = refused.read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     for pair in &mut living {
         pair.exchange()?;
     }

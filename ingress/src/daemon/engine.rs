@@ -86,8 +86,8 @@ struct Core {
     expected: HashMap<BackendKey, ClientTuple>,
     /// Whose owed octets a backend's acknowledgment covers.
     watched: HashMap<BackendKey, ClientTuple>,
-    /// The tuple whose flow found no room, for the rest of its actions.
-    refused: Option<ClientTuple>,
+    /// The tuple whose flow found no room, for the rest of its actions, and what is added to its backend's numbers.
+    refused: Option<(ClientTuple, u32)>,
     started: Instant,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,

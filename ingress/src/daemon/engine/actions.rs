@@ -42,11 +42,12 @@ impl Core {
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
             }
-            Action::ToBackend { tuple, backend, segment } => {
-                if self.refused != Some(tuple) {
-                    self.to_backend(tuple, &backend, &segment);
+            Action::ToBackend { tuple, backend, segment } => match self.refused {
+                Some((refused, delta)) if refused == tuple => {
+                    self.refuse(tuple, &backend, &segment, delta);
                 }
-            }
+                Some(_) | None => self.to_backend(tuple, &backend, &segment),
+            },
             Action::Install { tuple, splice } => self.install(tuple, &splice),
             Action::Uninstall { tuple } => {
                 if self.flows.remove(tuple) {
@@ -82,20 +83,19 @@ impl Core {
                     Tally::bump(&self.shared.tally.table_full);
                 }
                 tracing::warn!(client = %tuple.client, host = %splice.host, "refused: {error}");
-                self.refuse(tuple, splice);
+                self.refused = Some((tuple, splice.delta()));
             }
         }
         self.marks.unpend(&client_key);
         self.unexpect(&backend_key);
     }
 
-    /// Both ends are told that there will be no connection.
-    fn refuse(&mut self, tuple: ClientTuple, splice: &Splice) {
-        let acknowledged = splice.client_isn.plus(1);
-        let to_client = Segment::reset(splice.cookie.plus(1), Some(acknowledged));
+    /// Both ends are told that there will be no connection, in the place of what was to be sent to the backend: that
+    /// has the numbers that both expect.
+    fn refuse(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment, delta: u32) {
+        let to_client = Segment::reset(segment.ack.plus(delta), Some(segment.seq));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
-        self.to_backend(tuple, &splice.backend, &Segment::reset(acknowledged, None));
-        self.refused = Some(tuple);
+        self.to_backend(tuple, backend, &Segment::reset(segment.seq, None));
     }
 
     fn finish(
