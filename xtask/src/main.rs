@@ -1,5 +1,6 @@
 //! `cargo xtask`: one file per subcommand.
 
+mod bench;
 mod build;
 mod demo;
 mod lab;
@@ -32,6 +33,8 @@ enum Command {
     Demo,
     /// Install, build, and run every test
     Test(test::Args),
+    /// Install, build, and measure against nginx and HAProxy
+    Bench(bench::Args),
 }
 
 fn main() -> Result<()> {
@@ -41,5 +44,6 @@ fn main() -> Result<()> {
         Command::Lab(args) => lab::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
