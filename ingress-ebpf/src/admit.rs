@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     cookie,
-    maps::{ClientKey, CookieKeys, Listener, ListenerKey, ToBackend},
+    maps::{ClientKey, CookieKeys, Debt, Listener, ListenerKey, ToBackend},
     tcp::{Flags, Seq},
     upcall::Upcall,
     verdict::{Cookie, DropReason, Verdict},
@@ -28,6 +28,9 @@ static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::pinned(4096, BPF_F_N
 /// Client tuples in the daemon's hands; the value is when that began.
 #[map]
 static PENDING: HashMap<ClientKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);
+/// What the daemon has acknowledged to clients and not delivered; no program reads it, a restarted daemon does.
+#[map]
+static DEBTS: HashMap<ClientKey, Debt> = HashMap::pinned(2048, BPF_F_NO_PREALLOC);
 #[map]
 static SECRETS: Array<CookieKeys> = Array::pinned(1, 0);
 /// When the daemon last gave a sign of life, in nanoseconds since boot.
@@ -125,17 +128,19 @@ fn admit<const L2: usize>(
     let keys = SECRETS.get(0).ok_or(Verdict::Drop(DropReason::DaemonAway))?;
     let seq = Seq(u32::from_be_bytes(segment.tcp.seq));
     let answered = Seq(u32::from_be_bytes(segment.tcp.ack_seq)).minus(1);
-    if cookie::check(keys, now(), &segment.key, seq, answered).is_none() {
+    let Some(admitted) = cookie::check(keys, now(), &segment.key, seq, answered) else {
         count::cookie(Cookie::Rejected);
         return Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow));
-    }
+    };
     if segment.payload > 0 {
         count::cookie(Cookie::Accepted);
         Ok(upcall::hand_up(packet, Upcall::Client))
-    } else if flags.contains(Flags::FIN) {
+    } else if flags.contains(Flags::FIN) && admitted.client_isn.is_some() {
         // Connected and left without a word: nothing is here that could answer the FIN.
         Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))
     } else {
+        // A FIN behind data follows on the heels of a hello that the daemon is about to take up, and will be
+        // repeated.
         count::cookie(Cookie::Acknowledged);
         Ok(Verdict::Absorb)
     }

@@ -109,9 +109,14 @@ impl<const L2: usize> Packet<L2> {
     /// headers up to the payload take `headers` octets before that.
     #[inline(always)]
     pub fn fits(&self, mtu: u32, len: u32, headers: u32, growth: i32) -> bool {
+        self.largest(len, headers).wrapping_add(growth as u32) <= mtu
+    }
+
+    /// The largest packet of the wire in this one, whose headers take `headers` octets.
+    #[inline(always)]
+    pub fn largest(&self, len: u32, headers: u32) -> u32 {
         let gso_size = self.gso_size();
-        let largest = if gso_size == 0 { len } else { headers + gso_size };
-        largest.wrapping_add(growth as u32) <= mtu
+        if gso_size == 0 { len } else { headers + gso_size }
     }
 
     /// A copy of the header `offset` octets behind the start of the network header.

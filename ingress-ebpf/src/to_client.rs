@@ -118,7 +118,8 @@ fn established<const L2: usize>(
     packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
 
     let v4_len = len - 20;
-    let header = ip_header(ip, flow, v4_len, packet.gso_size() != 0);
+    let largest = packet.largest(len, headers) - 20;
+    let header = ip_header(ip, flow, v4_len, largest);
     packet.change_protocol(ETH_P_IP)?;
     packet.write(0, &header)?;
     // The helper took the octets that are no more out of the packet's sum: the first twenty of the IPv6
@@ -172,10 +173,11 @@ fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow:
     }
 }
 
-/// RFC 7915 §5.1. A small packet may be fragmented by IPv4 routers and then needs an identification.
+/// RFC 7915 §5.1. A small packet may be fragmented by IPv4 routers and then needs an identification; who cuts a
+/// batch up counts on from it.
 #[inline(always)]
-fn ip_header(ip: &Ipv6Hdr, flow: &ToClient, len: u32, batch: bool) -> Ipv4Hdr {
-    let (id, frags) = if len <= MAY_FRAGMENT && !batch {
+fn ip_header(ip: &Ipv6Hdr, flow: &ToClient, len: u32, largest: u32) -> Ipv4Hdr {
+    let (id, frags) = if largest <= MAY_FRAGMENT {
         // SAFETY: takes no argument.
         ((unsafe { bpf_get_prandom_u32() } as u16).to_ne_bytes(), [0, 0])
     } else {

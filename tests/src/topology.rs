@@ -1,6 +1,6 @@
 //! Builds the network of the lab.
 
-use crate::addresses::{RAW_CLIENT4, SITE_PREFIX, VPS4, WWW6};
+use crate::addresses::{NAT46_PREFIX, RAW_CLIENT4, SITE_PREFIX, VPS4, WWW6};
 use crate::cleanup::{self, Reaper};
 use crate::impair::Wire;
 use crate::netns::{Namespace, ip_batch};
@@ -228,7 +228,8 @@ impl Lab {
         self.vps.ip("route add unreachable 2001:db8:1::/64\n")?;
         self.set_up_tunnel()?;
         let tunnel = self.home_tunnel.interface();
-        // What comes from the servers leaves by the tunnel, everything else by the ISP.
+        // What comes from the servers leaves by the tunnel, and so do the router's own words to IPv4 clients (ICMP);
+        // everything else by the ISP.
         self.home.ip(&format!(
             "link add name lan type bridge\n\
              link set www master lan up\n\
@@ -241,6 +242,7 @@ impl Lab {
              link set {tunnel} mtu {MTU} up\n\
              route add default via 203.0.113.1\n\
              route add ::/0 via 2001:db8:e::1\n\
+             route add {NAT46_PREFIX} dev {tunnel} src 2001:db8:1:0:1::1\n\
              route add {SITE_PREFIX} dev lan table 100\n\
              route add ::/0 dev {tunnel} table 100\n"
         ))?;

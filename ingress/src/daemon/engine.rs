@@ -1,7 +1,11 @@
 //! The engine: upcalls in, handshakes driven, flows installed. It owns every map that a handshake touches
 //! and gives the programs their sign of life, so that a stuck engine is an absent one.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
@@ -14,7 +18,7 @@ use tokio::{
 
 use super::{clock::boot_nanos, keys, reconciler::Withdrawal, shared::Shared};
 use crate::{
-    dataplane::{FlowMaps, Marks, Pins, Secrets},
+    dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
     flows::{FlowTable, Survey},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, ResolveError},
     sni::HostName,
@@ -23,6 +27,7 @@ use crate::{
 };
 
 mod actions;
+mod inherit;
 mod upcalls;
 
 /// The programs take a daemon for gone after three of these.
@@ -70,6 +75,9 @@ struct Core {
     handshakes: Handshakes,
     actions: Vec<Action>,
     marks: Marks,
+    debts: Debts,
+    /// Whose debts are put down there.
+    owing: HashSet<ClientTuple>,
     secrets: Secrets,
     keys: CookieKeys,
     flows: FlowTable,
@@ -78,8 +86,9 @@ struct Core {
     expected: HashMap<BackendKey, ClientTuple>,
     /// Whose owed octets a backend's acknowledgment covers.
     watched: HashMap<BackendKey, ClientTuple>,
-    /// The tuple whose flow found no room, for the rest of its actions.
-    refused: Option<ClientTuple>,
+    /// The tuple whose flow found no room, for the rest of its actions, and what is added to its backend's numbers.
+    refused: Option<(ClientTuple, u32)>,
+    started: Instant,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
     withdrawals: mpsc::Sender<Withdrawal>,
@@ -94,19 +103,23 @@ impl Engine {
     pub fn new(
         upcalls: RingBuf<MapData>,
         mut marks: Marks,
+        debts: Debts,
         secrets: Secrets,
         flows: FlowMaps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
         withdrawals: mpsc::Sender<Withdrawal>,
     ) -> Result<Self> {
-        marks.clear()?;
+        let owing = debts.list().into_iter().map(|(key, _)| key).collect();
+        marks.clear(&owing)?;
         let (resolutions, resolved) = mpsc::unbounded_channel();
         let (survey_results, surveys) = mpsc::channel(1);
         let core = Core {
             handshakes: Handshakes::new(Limits::default()),
             actions: Vec::new(),
             marks,
+            debts,
+            owing: HashSet::new(),
             keys: secrets.keys()?,
             secrets,
             flows: FlowTable::open(flows),
@@ -116,6 +129,7 @@ impl Engine {
             expected: HashMap::new(),
             watched: HashMap::new(),
             refused: None,
+            started: Instant::now(),
             resolutions,
             survey_results,
             withdrawals,
@@ -131,6 +145,11 @@ impl Engine {
     /// Where the maps cannot be written.
     pub fn beat(&mut self) -> Result<()> {
         self.core.beat()
+    }
+
+    /// Takes over what an earlier daemon owed; before [`Self::run`] takes in what has been sent since.
+    pub fn inherit(&mut self) {
+        self.core.inherit();
     }
 
     /// Runs until it cannot.

@@ -62,6 +62,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut engine = Engine::new(
         tables.upcalls,
         tables.marks,
+        tables.debts,
         tables.secrets,
         tables.flows,
         shared.clone(),
@@ -71,6 +72,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     // The tables are complete, keys and heartbeat included, before the first program runs.
     engine.beat()?;
     reconciler.reconcile().await?;
+    engine.inherit();
 
     let config = shared.config();
     let (reloads, reload_inbox) = mpsc::channel(4);

@@ -18,7 +18,7 @@ pub use attach::{Attached, Hook};
 pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
-    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
+    Counters, Debts, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
     host_name,
 };
 

@@ -13,7 +13,7 @@ use aya::{
 };
 use ingress_common::{
     maps::{
-        BackendKey, ClientKey, CookieKeys, Device, Host, Listener, ListenerKey, MAX_HOST_LEN,
+        BackendKey, ClientKey, CookieKeys, Debt, Device, Host, Listener, ListenerKey, MAX_HOST_LEN,
         MAX_SITES, Route, ToBackend, ToClient, Volume,
     },
     verdict::{Cookie, DropReason, Traffic},
@@ -34,6 +34,8 @@ pub struct Tables {
     pub listeners: Listeners,
     /// `PENDING`, `EXPECTED`.
     pub marks: Marks,
+    /// `DEBTS`.
+    pub debts: Debts,
     /// `SECRETS`, `HEARTBEAT`.
     pub secrets: Secrets,
     /// `FLOWS`, `RETURNS`, `HOSTS`.
@@ -58,6 +60,7 @@ impl Tables {
                 pending: HashMap::try_from(take(ebpf, "PENDING")?)?,
                 expected: HashMap::try_from(take(ebpf, "EXPECTED")?)?,
             },
+            debts: Debts(HashMap::try_from(take(ebpf, "DEBTS")?)?),
             secrets: Secrets {
                 keys: Array::try_from(take(ebpf, "SECRETS")?)?,
                 heartbeat: Array::try_from(take(ebpf, "HEARTBEAT")?)?,
@@ -240,18 +243,44 @@ impl Marks {
         forget(self.expected.remove(key));
     }
 
-    /// Takes back what an earlier daemon left: nobody there is going to answer.
+    /// Takes back what an earlier daemon left, since nobody is going to answer; except of clients whose handshakes go
+    /// on.
     ///
     /// # Errors
     /// Where the maps cannot be read.
-    pub fn clear(&mut self) -> Result<()> {
-        for key in self.pending.keys().collect::<Result<HashSet<_>, _>>()? {
-            self.unpend(&key);
+    pub fn clear(&mut self, except: &HashSet<ClientKey>) -> Result<()> {
+        let pending = self.pending.keys().collect::<Result<HashSet<_>, _>>()?;
+        for key in pending.difference(except) {
+            self.unpend(key);
         }
         for key in self.expected.keys().collect::<Result<HashSet<_>, _>>()? {
             self.unexpect(&key);
         }
         Ok(())
+    }
+}
+
+/// What clients will not send again.
+pub struct Debts(HashMap<MapData, ClientKey, Debt>);
+
+impl Debts {
+    /// Puts down what is owed on behalf of a client.
+    ///
+    /// # Errors
+    /// Where the map is full.
+    pub fn set(&mut self, key: &ClientKey, debt: &Debt) -> Result<()> {
+        self.0.insert(key, debt, 0).context("put down what is owed")
+    }
+
+    /// It is paid, or nobody waits for it any more.
+    pub fn forget(&mut self, key: &ClientKey) {
+        forget(self.0.remove(key));
+    }
+
+    /// What an earlier daemon left.
+    #[must_use]
+    pub fn list(&self) -> Vec<(ClientKey, Debt)> {
+        self.0.iter().filter_map(Result::ok).collect()
     }
 }
 

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use aya::maps::MapError;
-use ingress_common::maps::{BackendKey, ClientKey};
+use ingress_common::{
+    maps::{BackendKey, ClientKey},
+    tcp::Seq,
+};
 
 use crate::{
     dataplane::{FlowMaps, host},
@@ -20,6 +23,20 @@ pub use entry::{client_key, keys};
 pub use survey::{ESTABLISHED, Flow, Survey, TRANSITORY};
 
 use entry::{return_key, spliced, to_backend, to_client};
+
+/// How far a backend is with what its client was acknowledged in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It has it, or the flow is another's.
+    Wholly,
+    /// It has answered, and does not have it all.
+    InPart,
+    /// It has said nothing, or there is no flow.
+    Nothing,
+}
+
+/// No packet without payload is longer: an IPv4 header, and a TCP header full of options.
+const BARE: u64 = 20 + 60;
 
 /// Why a flow is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,12 +166,33 @@ impl FlowTable {
         Some((spliced(key.client, key.listen, &half), half.site))
     }
 
-    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error.
+    /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error, and its site's number.
     #[must_use]
-    pub fn by_backend(&self, key: &BackendKey) -> Option<Spliced> {
+    pub fn by_backend(&self, key: &BackendKey) -> Option<(Spliced, u16)> {
         let half = self.maps.to_client.get(key, 0).ok()?;
         let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
-        self.by_client(&key).map(|(flow, _)| flow)
+        self.by_client(&key)
+    }
+
+    /// Whether there is a flow on the tuple, and the cookie is not of a later connection.
+    #[must_use]
+    pub fn stands(&self, tuple: ClientTuple, cookie: Seq) -> bool {
+        let half = self.maps.to_backend.get(&client_key(tuple), 0);
+        half.is_ok_and(|half| half.reopened != cookie.0.to_be_bytes())
+    }
+
+    /// How much of what a client was acknowledged up to `end` has reached the backend of its flow.
+    #[must_use]
+    pub fn delivered(&self, tuple: ClientTuple, end: Seq) -> Delivered {
+        let Some(flow) = self.maps.get(tuple) else { return Delivered::Nothing };
+        let Some(half) = flow.to_client else { return Delivered::Nothing };
+        if half.watching == 0 || half.watched != end.0.to_be_bytes() {
+            Delivered::Wholly
+        } else if half.bytes > half.packets * BARE {
+            Delivered::InPart
+        } else {
+            Delivered::Nothing
+        }
     }
 
     /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.

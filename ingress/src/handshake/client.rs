@@ -3,7 +3,7 @@
 use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::stream::{CAPACITY, Stream};
-use super::{Action, Admission, ClientTuple, Segment};
+use super::{Action, Admission, ClientTuple, Owed, Segment};
 use crate::postgres::{REQUEST_LEN, Request};
 
 /// What [`Client::judge_reset`] thinks of an RST.
@@ -124,7 +124,7 @@ impl Client {
 
     /// Acknowledges everything contiguous. The octets are ours to deliver from now on.
     pub(super) fn acknowledge(&mut self, out: &mut Vec<Action>) {
-        self.acknowledged = self.stream.covered();
+        self.take(out);
         self.repeat_acknowledgment(out);
     }
 
@@ -134,7 +134,7 @@ impl Client {
 
     /// Sends octets, acknowledging everything contiguous.
     pub(super) fn say(&mut self, octets: Vec<u8>, flags: Flags, out: &mut Vec<Action>) {
-        self.acknowledged = self.stream.covered();
+        self.take(out);
         let seq = self.next();
         self.sent += octets.len() as u32 + u32::from(flags.contains(Flags::FIN));
         out.push(self.segment(seq, flags.with(Flags::ACK), octets));
@@ -142,9 +142,26 @@ impl Client {
 
     /// Sends the last of what [`Self::say`] sent again.
     pub(super) fn say_again(&mut self, octets: Vec<u8>, flags: Flags, out: &mut Vec<Action>) {
-        self.acknowledged = self.stream.covered();
+        self.take(out);
         let length = octets.len() as u32 + u32::from(flags.contains(Flags::FIN));
         out.push(self.segment(self.next().minus(length), flags.with(Flags::ACK), octets));
+    }
+
+    /// Everything contiguous becomes ours to deliver.
+    fn take(&mut self, out: &mut Vec<Action>) {
+        let covered = self.stream.covered();
+        if covered == self.acknowledged {
+            return;
+        }
+        self.acknowledged = covered;
+        let owed = Owed {
+            cookie: self.cookie,
+            client_isn: self.isn(),
+            window: self.window,
+            timestamps: self.timestamps.map(Timestamps::mirrored),
+            octets: self.stream.octets().to_vec(),
+        };
+        out.push(Action::Owe { tuple: self.tuple, owed });
     }
 
     /// Resets the connection, with exactly the number that the client expects.

@@ -188,6 +188,13 @@ impl Connection {
         }
     }
 
+    pub(super) fn on_too_big(&mut self, mtu: u32, turn: &mut Turn<'_>) -> Option<End> {
+        if let Phase::Delivering(delivery) = &mut self.phase {
+            delivery.on_too_big(self.client.tuple, mtu, turn);
+        }
+        None
+    }
+
     pub(super) fn on_backend_acked(&mut self, ack: Seq) -> Option<End> {
         match &mut self.phase {
             Phase::Delivering(delivery) => {

@@ -10,6 +10,9 @@ use super::{Action, ClientTuple, HostName, Outcome, Segment, Splice, Turn};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
+/// IPv6's least MTU, and what of it headers take.
+const LEAST_MTU: u32 = 1280;
+const HEADERS: u32 = 40 + 20;
 
 /// A spliced connection whose backend has not confirmed everything yet.
 #[derive(Debug)]
@@ -119,6 +122,16 @@ impl Delivery {
         self.tries += 1;
         send(tuple, &self.splice, &self.owed, self.room, turn.out);
         Delivered::Waiting
+    }
+
+    /// The way is narrower than it looked: all of it goes again, in smaller pieces.
+    pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
+        let stamps = if self.owed.timestamps.is_some() { Timestamps::LEN } else { 0 };
+        let room = (mtu.max(LEAST_MTU) - HEADERS) as usize - stamps;
+        if room < self.room {
+            self.room = room;
+            send(tuple, &self.splice, &self.owed, room, turn.out);
+        }
     }
 
     pub(super) fn on_acknowledgment(&mut self, ack: Seq) -> Delivered {

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
-use ingress_common::tcp::{Seq, SynOptions};
+use ingress_common::tcp::{Seq, SynOptions, Timestamps};
 
 use super::{Outcome, Segment};
 use crate::sni::HostName;
@@ -104,6 +104,13 @@ pub enum Event {
         /// The backend's address.
         backend: SocketAddrV6,
     },
+    /// A router on the way to the backend of a watched [`Splice`] has no room for what we sent.
+    TooBig {
+        /// Whose flow.
+        tuple: ClientTuple,
+        /// What it has room for, IPv6 header included.
+        mtu: u32,
+    },
     /// The answer to [`Action::Resolve`].
     Resolved {
         /// The connection that asked.
@@ -134,10 +141,26 @@ impl Event {
             Self::Client { tuple, .. }
             | Self::Backend { tuple, .. }
             | Self::Unreachable { tuple, .. }
+            | Self::TooBig { tuple, .. }
             | Self::Resolved { tuple, .. }
             | Self::BackendAcked { tuple, .. } => *tuple,
         }
     }
+}
+
+/// The acknowledged beginning of a client's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// Our ISN.
+    pub cookie: Seq,
+    /// The client's ISN.
+    pub client_isn: Seq,
+    /// The client's window field, as it last came.
+    pub window: u16,
+    /// The latest of the client's clock and the time that it was shown, as the client sends them.
+    pub timestamps: Option<Timestamps>,
+    /// The octets.
+    pub octets: Vec<u8>,
 }
 
 /// Something to do. Actions are applied strictly in the order in which they were given.
@@ -168,6 +191,14 @@ pub enum Action {
         tuple: ClientTuple,
         /// Where no answer is awaited any more.
         backend: Backend,
+    },
+    /// Put down what the client will not send again, before it hears so: should this daemon go, the next one begins
+    /// with that ([`super::Handshakes::resume`]). Replaces what was put down before; [`Self::Finish`] ends it.
+    Owe {
+        /// Whose.
+        tuple: ClientTuple,
+        /// All of it.
+        owed: Owed,
     },
     /// Send a segment to the client.
     ToClient {

@@ -7,6 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use ingress_common::tcp::Flags;
+
+use crate::postgres::{Opening, REQUEST_LEN};
 use crate::sni::HostName;
 
 mod backend;
@@ -24,7 +27,7 @@ mod stream;
 mod tests;
 
 pub use event::{
-    Action, Admission, Backend, ClientTuple, Event, Promise, Protocol, ResolveError, Splice,
+    Action, Admission, Backend, ClientTuple, Event, Owed, Promise, Protocol, ResolveError, Splice,
 };
 pub use outcome::Outcome;
 pub use segment::Segment;
@@ -122,6 +125,9 @@ impl Handshakes {
                     connection.on_unreachable(backend, turn)
                 });
             }
+            Event::TooBig { mtu, .. } => {
+                self.with(now, tuple, out, |connection, turn| connection.on_too_big(mtu, turn));
+            }
             Event::Resolved { host, result, .. } => {
                 self.with(now, tuple, out, |connection, turn| {
                     connection.on_resolved(&host, result, turn)
@@ -130,6 +136,43 @@ impl Handshakes {
             Event::BackendAcked { ack, .. } => {
                 self.with(now, tuple, out, |connection, _| connection.on_backend_acked(ack));
             }
+        }
+    }
+
+    /// Goes on with a handshake of an earlier daemon, which had acknowledged these octets of the client's. They are
+    /// read once more as they came, and the client takes what is said to it again for a repetition. Whatever connection
+    /// to a backend there was is replaced by another.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        tuple: ClientTuple,
+        admission: &Admission,
+        owed: &Owed,
+        out: &mut Vec<Action>,
+    ) {
+        let mut rest = owed.octets.as_slice();
+        let mut segment = Segment {
+            seq: owed.client_isn.plus(1),
+            ack: owed.cookie.plus(1),
+            flags: Flags::ACK,
+            window: owed.window,
+            timestamps: owed.timestamps,
+            ..Segment::default()
+        };
+        while !rest.is_empty() {
+            // What followed a request had waited for its answer of one octet.
+            let request = admission.protocol == Protocol::Postgres
+                && matches!(Opening::read(rest), Opening::Request(_));
+            let len = if request { REQUEST_LEN } else { rest.len() };
+            segment.payload = rest[..len].to_vec();
+            let first = (segment.ack == owed.cookie.plus(1)).then(|| admission.clone());
+            self.on_client(now, tuple, segment.clone(), first, out);
+            segment.seq = segment.end();
+            segment.ack = segment.ack.plus(u32::from(request));
+            rest = &rest[len..];
+        }
+        if let Some(connection) = self.connections.get_mut(&tuple) {
+            connection.client.acknowledge(out);
         }
     }
 

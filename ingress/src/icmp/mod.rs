@@ -35,6 +35,43 @@ const HOP_LIMIT: u8 = 64;
 const LONGEST_V4: usize = 576;
 const LONGEST_V6: usize = 1280;
 
+/// Whether an ICMP message over IPv4 came as it was sent: under its new checksum damage would be hidden.
+#[must_use]
+pub fn is_intact_v4(packet: &[u8]) -> bool {
+    let Some(header) = packet.first_chunk::<IPV4>() else { return false };
+    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    packet.get(IPV4..total).is_some_and(|icmp| Sum::default().run(icmp).fold() == 0xffff)
+}
+
+/// The same of an ICMPv6 message.
+#[must_use]
+pub fn is_intact_v6(packet: &[u8]) -> bool {
+    let Some(header) = packet.first_chunk::<IPV6>() else { return false };
+    let len = u16::from_be_bytes([header[4], header[5]]);
+    let Some(icmp) = packet.get(IPV6..IPV6 + usize::from(len)) else { return false };
+    let (mut from, mut to) = ([0; 16], [0; 16]);
+    from.copy_from_slice(&header[8..24]);
+    to.copy_from_slice(&header[24..40]);
+    pseudo_v6(&from, &to, ICMP_V6, len).plus(Sum::default().run(icmp)).fold() == 0xffff
+}
+
+/// The MTU in a Packet Too Big (RFC 4443 §3.2).
+#[must_use]
+pub fn packet_too_big(packet: &[u8]) -> Option<u32> {
+    let header = packet.get(IPV6..)?.first_chunk::<ICMP>()?;
+    let [2, _, _, _, a, b, c, d] = *header else { return None };
+    Some(u32::from_be_bytes([a, b, c, d]))
+}
+
+/// The devices that a flow passes here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mtus {
+    /// Towards the clients.
+    pub uplink: u32,
+    /// Towards the site.
+    pub tunnel: u32,
+}
+
 /// A flow as an error needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spliced {

@@ -10,6 +10,7 @@ use crate::{handshake::Segment, wire};
 
 const DELTA: u32 = 0xdead_beef;
 const TS_DELTA: u32 = 0xfeed_f00d;
+const MTUS: Mtus = Mtus { uplink: 1500, tunnel: 1420 };
 
 fn flow() -> Spliced {
     Spliced {
@@ -89,7 +90,7 @@ fn packet_too_big_tells_the_client_twenty_less_in_its_own_numbers() {
     let error = v6_error(2, 0, 1300);
     let key = QuotedV6::of(&error).unwrap().key();
     assert_eq!((key.backend, key.source), (flow().backend, flow().source));
-    let told = to_v4(&error, &flow(), 1500).unwrap();
+    let told = to_v4(&error, &flow(), MTUS).unwrap();
     assert_v4_checksums(&told);
     assert_eq!((told[IPV4], told[IPV4 + 1]), (3, 4));
     assert_eq!(told[IPV4 + 4..IPV4 + 8], [0, 0, 0x05, 0x00]);
@@ -108,7 +109,7 @@ fn fragmentation_needed_tells_the_backend_twenty_more_in_its_own_numbers() {
     let error = v4_error(3, 4, [0, 0, 0x05, 0x50]);
     let key = QuotedV4::of(&error).unwrap().key();
     assert_eq!((key.client, key.listen), (flow().client, flow().listen));
-    let told = to_v6(&error, &flow(), &prefix(), 1420).unwrap();
+    let told = to_v6(&error, &flow(), &prefix(), MTUS).unwrap();
     let len = (told.len() - IPV6) as u16;
     let (from, to) = (told[8..24].try_into().unwrap(), told[24..40].try_into().unwrap());
     let sum = pseudo_v6(&from, &to, ICMP_V6, len).plus(Sum::default().run(&told[IPV6..]));
@@ -124,21 +125,25 @@ fn fragmentation_needed_tells_the_backend_twenty_more_in_its_own_numbers() {
 
 #[test]
 fn the_mtu_has_bounds() {
-    let mtu = |detail, tunnel| {
-        let told = to_v6(&v4_error(3, 4, detail), &flow(), &prefix(), tunnel).unwrap();
+    let mtu = |detail, mtus| {
+        let told = to_v6(&v4_error(3, 4, detail), &flow(), &prefix(), mtus).unwrap();
         u32::from_be_bytes(told[IPV6 + 4..IPV6 + 8].try_into().unwrap())
     };
-    assert_eq!(mtu([0, 0, 0x02, 0x40], 1420), 1280, "never below IPv6's least");
-    assert_eq!(mtu([0, 0, 0x05, 0xdc], 1420), 1420, "never above the tunnel's");
-    assert_eq!(mtu([0, 0, 0, 0], 1420), 1280, "an old router: the plateau below the packet");
-    let told = to_v4(&v6_error(2, 0, 9000), &flow(), 1500).unwrap();
-    assert_eq!(told[IPV4 + 6..IPV4 + 8], 1500u16.to_be_bytes());
+    assert_eq!(mtu([0, 0, 0x02, 0x40], MTUS), 1280, "never below IPv6's least");
+    assert_eq!(mtu([0, 0, 0x05, 0xdc], MTUS), 1420, "never above the tunnel's");
+    let narrow = Mtus { uplink: 1300, tunnel: 1420 };
+    assert_eq!(mtu([0, 0, 0x05, 0xdc], narrow), 1320, "nor above the uplink's");
+    assert_eq!(mtu([0, 0, 0, 0], MTUS), 1280, "an old router: the plateau below the packet");
+    for (uplink, tunnel, bound) in [(1500, 1420, 1400u16), (1300, 1420, 1300)] {
+        let told = to_v4(&v6_error(2, 0, 9000), &flow(), Mtus { uplink, tunnel }).unwrap();
+        assert_eq!(told[IPV4 + 6..IPV4 + 8], bound.to_be_bytes());
+    }
 }
 
 #[test]
 fn types_and_codes_follow_the_rfc() {
     let v4_of = |kind, code, detail| {
-        to_v4(&v6_error(kind, code, detail), &flow(), 1500)
+        to_v4(&v6_error(kind, code, detail), &flow(), MTUS)
             .map(|p| (p[IPV4], p[IPV4 + 1], p[IPV4 + 4]))
     };
     assert_eq!(v4_of(1, 0, 0), Some((3, 1, 0)));
@@ -156,7 +161,7 @@ fn types_and_codes_follow_the_rfc() {
     assert_eq!(v4_of(128, 0, 0), None);
 
     let v6_of = |kind, code, detail| {
-        to_v6(&v4_error(kind, code, detail), &flow(), &prefix(), 1420)
+        to_v6(&v4_error(kind, code, detail), &flow(), &prefix(), MTUS)
             .map(|p| (p[IPV6], p[IPV6 + 1], p[IPV6 + 7]))
     };
     for code in [0, 1, 5, 6, 7, 8, 11, 12] {
@@ -192,13 +197,30 @@ fn our_own_errors_quote_what_came() {
 }
 
 #[test]
+fn damage_is_noticed() {
+    let (v4, v6) = (v4_error(3, 4, [0, 0, 5, 0]), v6_error(2, 0, 1300));
+    assert!(is_intact_v4(&v4) && is_intact_v6(&v6));
+    let padded = |packet: &[u8]| [packet, &[9; 7]].concat();
+    assert!(is_intact_v4(&padded(&v4)) && is_intact_v6(&padded(&v6)), "the link may pad");
+    for at in 0..60 {
+        let (mut four, mut six) = (v4.clone(), v6.clone());
+        four[IPV4 + at] ^= 4;
+        six[IPV6 + at] ^= 4;
+        assert!(!is_intact_v4(&four) && !is_intact_v6(&six), "octet {at}");
+    }
+    for len in 0..60 {
+        assert!(!is_intact_v4(&v4[..len]) && !is_intact_v6(&v6[..len]));
+    }
+}
+
+#[test]
 fn what_quotes_too_little_is_no_error() {
     let error = v6_error(2, 0, 1300);
     for len in 0..IPV6 + ICMP + IPV6 + 8 {
-        assert!(to_v4(&error[..len], &flow(), 1500).is_none());
+        assert!(to_v4(&error[..len], &flow(), MTUS).is_none());
     }
     let error = v4_error(3, 4, [0, 0, 5, 0]);
     for len in 0..IPV4 + ICMP + IPV4 + 8 {
-        assert!(to_v6(&error[..len], &flow(), &prefix(), 1420).is_none());
+        assert!(to_v6(&error[..len], &flow(), &prefix(), MTUS).is_none());
     }
 }

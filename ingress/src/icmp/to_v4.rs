@@ -1,19 +1,19 @@
 //! An ICMPv6 error from a site, for the client (RFC 7915 §5.2).
 
-use super::{Error, IPV6, QuotedV6, Spliced};
+use super::{Error, IPV6, Mtus, QuotedV6, Spliced};
 
 /// Translates an error about a packet of `flow`. The hop that reports it has no IPv4 address; it appears
 /// as the address of ours that the client connected to (RFC 7915 §5.1, RFC 6791).
 ///
 /// `None` where the RFC says to drop it silently.
 #[must_use]
-pub fn to_v4(packet: &[u8], flow: &Spliced, uplink_mtu: u32) -> Option<Vec<u8>> {
+pub fn to_v4(packet: &[u8], flow: &Spliced, mtus: Mtus) -> Option<Vec<u8>> {
     let quoted = QuotedV6::of(packet)?;
-    let error = translate(packet.get(IPV6..IPV6 + 8)?, uplink_mtu)?;
+    let error = translate(packet.get(IPV6..IPV6 + 8)?, mtus)?;
     Some(error.over_v4(flow.listen, flow.client, &quoted.as_sent(flow)))
 }
 
-fn translate(header: &[u8], uplink_mtu: u32) -> Option<Error> {
+fn translate(header: &[u8], mtus: Mtus) -> Option<Error> {
     let (kind, code) = (header[0], header[1]);
     let detail = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
     let plain = |kind, code| Some(Error { kind, code, detail: [0; 4] });
@@ -23,7 +23,7 @@ fn translate(header: &[u8], uplink_mtu: u32) -> Option<Error> {
         (1, 1) => plain(3, 10),
         (1, 4) => plain(3, 3),
         (2, _) => {
-            let mtu = detail.saturating_sub(20).min(uplink_mtu);
+            let mtu = detail.min(mtus.tunnel).saturating_sub(20).min(mtus.uplink);
             let [a, b] = u16::try_from(mtu).unwrap_or(u16::MAX).to_be_bytes();
             Some(Error { kind: 3, code: 4, detail: [0, 0, a, b] })
         }

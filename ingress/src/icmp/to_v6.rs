@@ -2,7 +2,7 @@
 
 use ingress_common::addr::Nat46Prefix;
 
-use super::{Error, IPV4, QuotedV4, Spliced, embedded};
+use super::{Error, IPV4, Mtus, QuotedV4, Spliced, embedded};
 
 /// IPv6's least MTU; a smaller one would have the backend add fragment headers that nobody needs.
 const LEAST_MTU: u32 = 1280;
@@ -13,21 +13,16 @@ const PLATEAUS: [u16; 10] = [32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 29
 ///
 /// `None` where the RFC says to drop it silently.
 #[must_use]
-pub fn to_v6(
-    packet: &[u8],
-    flow: &Spliced,
-    prefix: &Nat46Prefix,
-    tunnel_mtu: u32,
-) -> Option<Vec<u8>> {
+pub fn to_v6(packet: &[u8], flow: &Spliced, prefix: &Nat46Prefix, mtus: Mtus) -> Option<Vec<u8>> {
     let quoted = QuotedV4::of(packet)?;
     let header = packet.get(..IPV4 + 8)?;
     let quoted_len = u16::from_be_bytes(packet.get(IPV4 + 8 + 2..)?.first_chunk().copied()?);
-    let error = translate(&header[IPV4..], quoted_len, tunnel_mtu)?;
+    let error = translate(&header[IPV4..], quoted_len, mtus)?;
     let hop = embedded(prefix, header[12..16].try_into().ok()?);
     Some(error.over_v6(hop, flow.backend, &quoted.as_sent(flow)))
 }
 
-fn translate(header: &[u8], quoted_len: u16, tunnel_mtu: u32) -> Option<Error> {
+fn translate(header: &[u8], quoted_len: u16, mtus: Mtus) -> Option<Error> {
     let plain = |kind, code| Some(Error { kind, code, detail: [0; 4] });
     match (header[0], header[1]) {
         (3, 0 | 1 | 5 | 6 | 7 | 8 | 11 | 12) => plain(1, 0),
@@ -37,7 +32,7 @@ fn translate(header: &[u8], quoted_len: u16, tunnel_mtu: u32) -> Option<Error> {
         (3, 4) => {
             let told = u16::from_be_bytes([header[6], header[7]]);
             let mtu = if told == 0 { plateau(quoted_len) } else { told };
-            let mtu = (u32::from(mtu) + 20).min(tunnel_mtu).max(LEAST_MTU);
+            let mtu = (u32::from(mtu).min(mtus.uplink) + 20).min(mtus.tunnel).max(LEAST_MTU);
             Some(Error { kind: 2, code: 0, detail: mtu.to_be_bytes() })
         }
         (3, 9 | 10 | 13 | 15) => plain(1, 1),

@@ -106,6 +106,8 @@ pub struct Scenario {
     pub dns_delay: u64,
     /// The client resets at this time.
     pub aborts: Option<u64>,
+    /// The daemon is another from this time on.
+    pub restarts: Option<u64>,
     pub up: usize,
     pub down: usize,
     /// How many connections follow each other on the tuple.
@@ -175,14 +177,16 @@ impl Scenario {
             tunnel: Link::new(rng),
             dns_delay: *[100, 5_000, 300_000, 1_500_000].choose(rng).unwrap(),
             aborts: rng.random_bool(0.06).then(|| rng.random_range(0..3_000_000)),
+            restarts: rng.random_bool(0.1).then(|| rng.random_range(0..2_000_000)),
             up: rng.random_range(0..30_000),
             down: rng.random_range(1..30_000),
             rounds: rng.random_range(1..=3),
         }
     }
 
+    /// Whether nothing is forgotten on the way.
     pub fn lossless(&self) -> bool {
-        self.outer.loss == 0.0 && self.tunnel.loss == 0.0
+        self.outer.loss == 0.0 && self.tunnel.loss == 0.0 && self.restarts.is_none()
     }
 
     /// What the end must be where nothing is lost; losses may turn a success into a refusal. `stamped`: the

@@ -21,6 +21,7 @@ pub fn describe(thing: &Thing) -> String {
                 format!("upcall server{}   {}", index(*from), Brief(segment))
             }
             event @ (Event::Unreachable { .. }
+            | Event::TooBig { .. }
             | Event::Resolved { .. }
             | Event::BackendAcked { .. }) => format!("upcall {event:?}"),
         },
@@ -39,6 +40,7 @@ pub fn describe_action(action: &Action) -> String {
         | Action::Unexpect { .. }
         | Action::Withdraw { .. }
         | Action::Install { .. }
+        | Action::Owe { .. }
         | Action::Uninstall { .. }
         | Action::Finish { .. }) => format!("{action:?}"),
     }

@@ -5,8 +5,8 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use ingress::handshake::{
-    Action, Admission, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, Promise, Protocol,
-    ResolveError, Segment, Splice,
+    Action, Admission, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, Owed, Promise,
+    Protocol, ResolveError, Segment, Splice,
 };
 use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 use rand::rngs::StdRng;
@@ -50,6 +50,9 @@ struct Kernel {
     watching: bool,
     /// What backends were seen to lack, and the port promises no more.
     withdrawn: Vec<Promise>,
+    /// Whether the flow's backend has sent data.
+    answered: bool,
+    owed: Option<Owed>,
 }
 
 pub struct World {
@@ -176,6 +179,7 @@ impl World {
         let started = self.now;
         let finished = self.finished.len();
         let abort_at = self.scenario.aborts.map(|at| started + at);
+        let mut restart_at = self.scenario.restarts.map(|at| started + at);
         while self.client().seen.is_none() {
             assert!(self.now < started + ROUND_LIMIT, "the client hangs");
             if abort_at.is_some_and(|at| self.now >= at) {
@@ -185,7 +189,12 @@ impl World {
                 self.client_sends(out);
                 break;
             }
-            assert!(self.step(abort_at.unwrap_or(Micros::MAX)), "nothing will ever happen again");
+            if restart_at.is_some_and(|at| self.now >= at) {
+                restart_at = None;
+                self.restart();
+            }
+            let until = abort_at.into_iter().chain(restart_at).min().unwrap_or(Micros::MAX);
+            assert!(self.step(until), "nothing will ever happen again");
         }
         let expected = self.scenario.expected(stamped);
         let pause = *[0, 1000, 400_000, 6_000_000].choose(&mut self.rng).unwrap();
@@ -216,6 +225,35 @@ impl World {
             assert!(self.scenario.backends.contains(&Behaviour::WithoutTls), "{seen:?}");
         }
         (expected, Some(Outcome::BackendSilent))
+    }
+
+    /// As the engine does: marks are cleared, and what is owed is taken over.
+    fn restart(&mut self) {
+        self.machine = Handshakes::new(Limits::default());
+        self.things.retain(|_, thing| !matches!(thing, Thing::Upcall(_)));
+        self.kernel.pending = false;
+        self.kernel.expected.clear();
+        let Some(owed) = self.kernel.owed.take() else { return };
+        let first = Segment {
+            seq: owed.client_isn.plus(1),
+            ack: owed.cookie.plus(1),
+            ..Segment::default()
+        };
+        let admission =
+            self.admission(&Segment { flags: Flags::ACK, ..first }).expect("a cookie is valid");
+        let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
+        let watched = self.kernel.flow.as_ref().is_some_and(|flow| flow.watch == Some(end));
+        if self.kernel.flow.is_some() && !(watched && self.kernel.watching) {
+            return;
+        }
+        if self.kernel.flow.is_some() && self.kernel.answered {
+            self.kernel.flow = None;
+            self.send_to_client(Segment::reset(owed.cookie.plus(1), Some(end)));
+            return;
+        }
+        let mut actions = Vec::new();
+        self.machine.resume(self.instant(), tuple(), &admission, &owed, &mut actions);
+        self.apply(actions);
     }
 
     fn check_server(&mut self) {
@@ -484,6 +522,7 @@ impl World {
                 self.kernel.watching = false;
                 self.upcall(Event::BackendAcked { tuple: tuple(), ack: segment.ack });
             }
+            self.kernel.answered |= !segment.payload.is_empty();
             self.send_to_client(splice::to_client(&splice, segment));
         } else if self.kernel.expected.contains(&from) {
             let from = backend(from).address;
@@ -529,12 +568,15 @@ impl World {
                 }
                 Action::Install { splice, .. } => {
                     self.kernel.watching = splice.watch.is_some();
+                    self.kernel.answered = false;
                     self.kernel.flow = Some(splice);
                     self.kernel.pending = false;
                     self.kernel.expected.clear();
                 }
+                Action::Owe { owed, .. } => self.kernel.owed = Some(owed),
                 Action::Uninstall { .. } => self.kernel.flow = None,
                 Action::Finish { outcome, .. } => {
+                    self.kernel.owed = None;
                     self.kernel.pending = false;
                     self.kernel.expected.clear();
                     self.finished.push(outcome);

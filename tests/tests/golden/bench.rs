@@ -1,5 +1,6 @@
 //! The programs on a bench: one packet in, everything that became of it out.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -103,7 +104,7 @@ impl Bench {
         for flow in self.maps.flows().collect::<Vec<_>>() {
             self.flows.remove(flow.tuple);
         }
-        self.marks.clear().unwrap();
+        self.marks.clear(&HashSet::new()).unwrap();
         self.routes.replace(&place::routes()).unwrap();
         self.listeners.replace(&place::listeners()).unwrap();
         self.devices.set_uplink(place::device(UPLINK, place::UPLINK_MTU, true)).unwrap();

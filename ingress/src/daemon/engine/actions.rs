@@ -8,7 +8,7 @@ use ingress_common::{
     tcp::{Flags, Seq, Timestamps},
 };
 
-use super::{Core, log_send, warn};
+use super::{Core, inherit::debt, log_send, warn};
 use crate::{
     daemon::{
         clock::boot_nanos,
@@ -39,14 +39,19 @@ impl Core {
                 let (_, key) = keys(tuple, backend.address, backend.source);
                 self.unexpect(&key);
             }
+            Action::Owe { tuple, owed } => {
+                self.owing.insert(tuple);
+                warn("a restart would lose it", self.debts.set(&client_key(tuple), &debt(&owed)));
+            }
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
             }
-            Action::ToBackend { tuple, backend, segment } => {
-                if self.refused != Some(tuple) {
-                    self.to_backend(tuple, &backend, &segment);
+            Action::ToBackend { tuple, backend, segment } => match self.refused {
+                Some((refused, delta)) if refused == tuple => {
+                    self.refuse(tuple, &backend, &segment, delta);
                 }
-            }
+                Some(_) | None => self.to_backend(tuple, &backend, &segment),
+            },
             // Should there be no room, the next handshake finds the same.
             Action::Withdraw { tuple, promise } => {
                 let _ = self.withdrawals.try_send((tuple.listen, promise));
@@ -86,20 +91,19 @@ impl Core {
                     Tally::bump(&self.shared.tally.table_full);
                 }
                 tracing::warn!(client = %tuple.client, host = %splice.host, "refused: {error}");
-                self.refuse(tuple, splice);
+                self.refused = Some((tuple, splice.delta()));
             }
         }
         self.marks.unpend(&client_key);
         self.unexpect(&backend_key);
     }
 
-    /// Both ends are told that there will be no connection.
-    fn refuse(&mut self, tuple: ClientTuple, splice: &Splice) {
-        let acknowledged = splice.client_isn.plus(1);
-        let to_client = Segment::reset(splice.cookie.plus(1), Some(acknowledged));
+    /// Both ends are told that there will be no connection, in the place of what was to be sent to the backend: that
+    /// has the numbers that both expect.
+    fn refuse(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment, delta: u32) {
+        let to_client = Segment::reset(segment.ack.plus(delta), Some(segment.seq));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
-        self.to_backend(tuple, &splice.backend, &Segment::reset(acknowledged, None));
-        self.refused = Some(tuple);
+        self.to_backend(tuple, backend, &Segment::reset(segment.seq, None));
     }
 
     /// Ends a flow before its time. Nobody here knows where its two ends stand, so each is sent a segment
@@ -144,6 +148,9 @@ impl Core {
         elapsed: Duration,
     ) {
         self.marks.unpend(&client_key(tuple));
+        if self.owing.remove(&tuple) {
+            self.debts.forget(&client_key(tuple));
+        }
         let theirs: Vec<BackendKey> = self
             .expected
             .iter()

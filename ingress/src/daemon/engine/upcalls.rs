@@ -1,6 +1,9 @@
 //! What the programs hand up, taken in.
 
-use std::net::{SocketAddrV4, SocketAddrV6};
+use std::{
+    net::{SocketAddrV4, SocketAddrV6},
+    time::Duration,
+};
 
 use ingress_common::{
     addr::Nat46Prefix,
@@ -16,13 +19,18 @@ use crate::{
     daemon::clock::boot_nanos,
     flows::client_key,
     handshake::{Admission, ClientTuple, Event, Protocol, Segment},
-    icmp::{self, QuotedV4, QuotedV6},
+    icmp::{self, Mtus, QuotedV4, QuotedV6},
     upcall::FromKernel,
     wire::{self, Addressed},
 };
 
-/// ICMPv6 type (RFC 4443 §3.2).
-const PACKET_TOO_BIG: u8 = 2;
+/// How long the ring may hold what an earlier daemon did not get to. A segment whose flow stands by now would
+/// begin its handshake anew; its client will repeat it through the flow.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Nobody listens on that port of that address.
+pub(super) struct NotListed;
+
 /// Assumed of a device that is not there.
 const LEAST_MTU: u32 = 1280;
 
@@ -68,30 +76,40 @@ impl Core {
 
     /// From a site: about a SYN of ours, or about a flow, and then for its client.
     fn on_icmp6_error(&mut self, packet: &[u8]) {
+        if !icmp::is_intact_v6(packet) {
+            return;
+        }
         let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
         if let Some(tuple) = self.expected.get(&key).copied() {
             // Too big is no refusal; a SYN never is.
-            if packet.get(40) != Some(&PACKET_TOO_BIG) {
+            if icmp::packet_too_big(packet).is_none() {
                 let port = u16::from_be_bytes(key.backend_port);
                 let backend = SocketAddrV6::new(key.backend.into(), port, 0, 0);
                 self.on_event(Event::Unreachable { tuple, backend });
             }
             return;
         }
-        let Some(flow) = self.flows.by_backend(&key) else { return };
-        let mtu = mtu(self.shared.applied().uplink.as_ref());
-        if let Some(error) = icmp::to_v4(packet, &flow, mtu) {
+        let Some((flow, site)) = self.flows.by_backend(&key) else { return };
+        if let Some(tuple) = self.watched.get(&key).copied()
+            && let Some(mtu) = icmp::packet_too_big(packet)
+        {
+            self.on_event(Event::TooBig { tuple, mtu });
+        }
+        if let Some(error) = icmp::to_v4(packet, &flow, self.mtus(site)) {
             log_send(self.transmit.packet_v4(&error, flow.client.into()));
         }
     }
 
     /// From the world, about a flow: for its backend.
     fn on_icmp4_error(&mut self, packet: &[u8]) {
+        if !icmp::is_intact_v4(packet) {
+            return;
+        }
         let Some(key) = QuotedV4::of(packet).map(|quoted| quoted.key()) else { return };
         let Some((flow, site)) = self.flows.by_client(&key) else { return };
         let applied = self.shared.applied();
         let (Some(prefix), Some(tunnel)) = (self.nat46(), applied.tunnel(site)) else { return };
-        if let Some(error) = icmp::to_v6(packet, &flow, &prefix, mtu(Some(tunnel))) {
+        if let Some(error) = icmp::to_v6(packet, &flow, &prefix, self.mtus(site)) {
             self.send_to_site(&error, flow.backend, tunnel.index);
         }
     }
@@ -115,7 +133,7 @@ impl Core {
             }
             _ => {
                 let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
-                let Some(flow) = self.flows.by_backend(&backend_key(&read)) else { return };
+                let Some((flow, _)) = self.flows.by_backend(&backend_key(&read)) else { return };
                 let Some(prefix) = self.nat46() else { return };
                 let from = prefix.embed(flow.listen);
                 let site = self.shared.config().site_of(*read.source.ip());
@@ -133,6 +151,11 @@ impl Core {
         }
     }
 
+    fn mtus(&self, site: u16) -> Mtus {
+        let applied = self.shared.applied();
+        Mtus { uplink: mtu(applied.uplink.as_ref()), tunnel: mtu(applied.tunnel(site)) }
+    }
+
     fn nat46(&self) -> Option<Nat46Prefix> {
         let net = self.shared.config().nat46.network();
         Nat46Prefix::new(net.network().octets(), net.prefix_len()).ok()
@@ -141,13 +164,26 @@ impl Core {
     /// The program has checked the cookie; what it says is read here.
     fn on_client(&mut self, packet: Addressed<SocketAddrV4>) {
         let tuple = ClientTuple { client: packet.source, listen: packet.destination };
-        let applied = self.shared.applied();
-        let Some(listening) = applied.listeners.get(&tuple.listen) else { return };
         let segment = packet.segment;
         let cookie = segment.ack.minus(1);
-        let key = client_key(tuple);
-        let admitted = cookie::check(&self.keys, boot_nanos(), &key, segment.seq, cookie);
-        let admission = admitted.map(|admitted| Admission {
+        if self.started.elapsed() < HANDOVER && self.flows.stands(tuple, cookie) {
+            return;
+        }
+        let Ok(admission) = self.admission(tuple, segment.seq, cookie) else { return };
+        self.on_event(Event::Client { tuple, segment, admission });
+    }
+
+    /// What a cookie says of a client, where the port is (still) listed.
+    pub(super) fn admission(
+        &self,
+        tuple: ClientTuple,
+        seq: Seq,
+        cookie: Seq,
+    ) -> Result<Option<Admission>, NotListed> {
+        let applied = self.shared.applied();
+        let listening = applied.listeners.get(&tuple.listen).ok_or(NotListed)?;
+        let admitted = cookie::check(&self.keys, boot_nanos(), &client_key(tuple), seq, cookie);
+        Ok(admitted.map(|admitted| Admission {
             cookie,
             client_isn: admitted.client_isn,
             options: admitted.options,
@@ -157,8 +193,7 @@ impl Core {
                 config::Protocol::Postgres => Protocol::Postgres,
             },
             default_host: listening.default_host.clone(),
-        });
-        self.on_event(Event::Client { tuple, segment, admission });
+        }))
     }
 }
 

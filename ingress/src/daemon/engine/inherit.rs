@@ -1,0 +1,86 @@
+//! What an earlier daemon owed: octets that it had acknowledged to clients and not yet delivered.
+
+use std::{net::SocketAddrV4, time::Instant};
+
+use ingress_common::{
+    maps::{ClientKey, Debt, MAX_DEBT},
+    tcp::{Seq, Timestamps},
+};
+
+use super::{Core, log_send};
+use crate::{
+    flows::Delivered,
+    handshake::{ClientTuple, Owed, Segment},
+};
+
+impl Core {
+    /// Goes on where the earlier daemon stood. A client whose backend has answered already cannot be taken back to
+    /// the beginning; it is reset, which is better than to wait for an answer to half a hello.
+    pub(super) fn inherit(&mut self) {
+        for (key, debt) in self.debts.list() {
+            let (tuple, owed) = (tuple(&key), owed(&debt));
+            self.debts.forget(&key);
+            self.marks.unpend(&key);
+            let end = owed.client_isn.plus(1 + u32::from(debt.len));
+            match self.flows.delivered(tuple, end) {
+                Delivered::Wholly => {}
+                Delivered::InPart => {
+                    self.flows.remove(tuple);
+                    // Not exact: it has the client tell its numbers, which get an exact one.
+                    let reset = Segment::reset(owed.cookie.plus(1), Some(end));
+                    log_send(self.transmit.v4(tuple.listen, tuple.client, &reset));
+                    tracing::info!(client = %tuple.client, "reset: an earlier daemon owed it too much");
+                }
+                Delivered::Nothing => self.resume(tuple, &owed),
+            }
+        }
+    }
+
+    fn resume(&mut self, tuple: ClientTuple, owed: &Owed) {
+        let first = owed.client_isn.plus(1);
+        let Ok(Some(admission)) = self.admission(tuple, first, owed.cookie) else { return };
+        tracing::info!(client = %tuple.client, octets = owed.octets.len(), "an earlier daemon owed these");
+        let mut actions = std::mem::take(&mut self.actions);
+        self.handshakes.resume(Instant::now(), tuple, &admission, owed, &mut actions);
+        self.apply(actions);
+    }
+}
+
+/// As the map holds it.
+pub(super) fn debt(owed: &Owed) -> Debt {
+    let len = owed.octets.len().min(MAX_DEBT);
+    let mut octets = [0; MAX_DEBT];
+    octets[..len].copy_from_slice(&owed.octets[..len]);
+    Debt {
+        cookie: owed.cookie.0.to_be_bytes(),
+        client_isn: owed.client_isn.0.to_be_bytes(),
+        window: owed.window,
+        len: len as u16,
+        clock: owed.timestamps.map_or(0, |stamps| stamps.value).to_be_bytes(),
+        shown: owed.timestamps.map_or(0, |stamps| stamps.echo).to_be_bytes(),
+        stamped: u8::from(owed.timestamps.is_some()),
+        reserved: [0; 3],
+        octets,
+    }
+}
+
+fn owed(debt: &Debt) -> Owed {
+    Owed {
+        cookie: Seq(u32::from_be_bytes(debt.cookie)),
+        client_isn: Seq(u32::from_be_bytes(debt.client_isn)),
+        window: debt.window,
+        timestamps: (debt.stamped != 0).then(|| Timestamps {
+            value: u32::from_be_bytes(debt.clock),
+            echo: u32::from_be_bytes(debt.shown),
+        }),
+        octets: debt.octets[..usize::from(debt.len).min(MAX_DEBT)].to_vec(),
+    }
+}
+
+fn tuple(key: &ClientKey) -> ClientTuple {
+    let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), u16::from_be_bytes(port));
+    ClientTuple {
+        client: address(key.client, key.client_port),
+        listen: address(key.listen, key.listen_port),
+    }
+}
