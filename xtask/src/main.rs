@@ -2,6 +2,7 @@
 
 mod build;
 mod demo;
+mod kernel;
 mod lab;
 mod setup;
 mod shell;

@@ -26,6 +26,15 @@ const PROGRAMS: [(&str, Presence); 12] = [
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
 ];
 
+/// What virtual machines with other kernels need.
+const VIRTUAL_MACHINES: [(&str, Presence); 5] = [
+    ("qemu-system-x86", Presence::Program("qemu-system-x86_64")),
+    ("busybox-static", Presence::Program("busybox")),
+    ("cpio", Presence::Program("cpio")),
+    ("kmod", Presence::Program("depmod")),
+    ("xz-utils", Presence::Program("xz")),
+];
+
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const LLVM: (&str, &str, &str) = ("llvm-22-dev", "/usr/lib/llvm-22", "llvm-22");
 const LINKER_VERSION: &str = "0.13.0";
@@ -39,17 +48,28 @@ enum Presence {
 /// Everything: the eBPF toolchain and what the tests run.
 pub fn run() -> Result<()> {
     toolchain()?;
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(_, presence)| !presence.seen())
-        .map(|(package, _)| *package)
-        .collect();
+    let missing = missing(&PROGRAMS);
     if missing.is_empty() {
         return Ok(());
     }
     eprintln!("setup: installing for the lab: {}", missing.join(" "));
     install(&missing)?;
     keep_stopped(&missing)
+}
+
+/// What `cargo xtask test --kernel` needs.
+pub fn virtual_machines() -> Result<()> {
+    let missing = missing(&VIRTUAL_MACHINES);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("setup: installing for virtual machines: {}", missing.join(" "));
+    install(&missing)
+}
+
+fn missing(wanted: &[(&'static str, Presence)]) -> Vec<&'static str> {
+    let missing = wanted.iter().filter(|(_, presence)| !presence.seen());
+    missing.map(|(package, _)| *package).collect()
 }
 
 /// What building needs.

@@ -1,10 +1,20 @@
 //! `cargo xtask test`: everything that CI checks.
 
+use crate::kernel::{self, Extent};
 use crate::{build, setup, shell};
 use anyhow::Result;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only under these Debian kernels, in virtual machines: `5.10,6.1,newest`
+    #[arg(long, value_delimiter = ',')]
+    kernel: Vec<String>,
+    /// Of that, only whether the kernels' verifiers take the programs
+    #[arg(long, requires = "kernel")]
+    loads: bool,
+    /// Virtual machines by KVM; /dev/kvm alone does not tell that it works
+    #[arg(long, requires = "kernel")]
+    kvm: bool,
     /// Passed on to `cargo test`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<String>,
@@ -15,6 +25,10 @@ pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
     // The lab starts the daemon as a program; `cargo test` alone would not build that.
     build::daemon_and_lab()?;
+    if !args.kernel.is_empty() {
+        let extent = if args.loads { Extent::Loads } else { Extent::Lab };
+        return kernel::run(&args.kernel, extent, args.kvm);
+    }
     let mut cargo = shell::cargo();
     cargo.args(["test", "--workspace", "--exclude", "ingress-ebpf", "--no-fail-fast"]);
     shell::run(cargo.args(&args.cargo))
