@@ -74,7 +74,7 @@ impl Daemon {
             .env("RUST_BACKTRACE", "1");
         let process = Process::spawn(&mut command, &self.log())?;
         let process = self.process.insert(process);
-        let end = Instant::now() + READY_WITHIN;
+        let end = Instant::now() + READY_WITHIN * process::patience();
         self.notify.set_read_timeout(Some(Duration::from_millis(50)))?;
         let mut message = [0; 1024];
         while Instant::now() < end {

@@ -35,6 +35,8 @@ pub enum Outcome {
     ClientGone,
     /// Too many handshakes at once; RST.
     Overloaded,
+    /// Too much at once from the client's neighbourhood (/24); RST.
+    Crowded,
     /// A PostgreSQL client that wants no TLS; ErrorResponse.
     PlaintextPostgres,
     /// A PostgreSQL client sent more than its request before the answer; RST.
@@ -45,7 +47,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
@@ -62,6 +64,7 @@ impl Outcome {
         Self::HelloTimeout,
         Self::ClientGone,
         Self::Overloaded,
+        Self::Crowded,
         Self::PlaintextPostgres,
         Self::EarlyData,
         Self::Replaced,
@@ -87,6 +90,7 @@ impl Outcome {
             Self::HelloTimeout => "hello_timeout",
             Self::ClientGone => "client_gone",
             Self::Overloaded => "overloaded",
+            Self::Crowded => "crowded",
             Self::PlaintextPostgres => "plaintext_postgres",
             Self::EarlyData => "early_data",
             Self::Replaced => "replaced",

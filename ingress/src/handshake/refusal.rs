@@ -46,6 +46,7 @@ impl Farewell {
             | Outcome::HelloTimeout
             | Outcome::ClientGone
             | Outcome::Overloaded
+            | Outcome::Crowded
             | Outcome::EarlyData
             | Outcome::Replaced => Self::Reset,
         }

@@ -35,7 +35,8 @@ fn answers_are_rationed() {
     }
     let earned = (now() - begun) / 1_000_000 + 1;
     assert!(asked <= earned, "{asked} answers, {earned} earned");
-    assert!(refused > 0);
+    // An emulated machine may be too slow to ask for more than it earns.
+    assert!(refused > 0 || earned > 2000, "{asked} answers, {earned} earned");
 }
 
 /// At first there is a burst of them.

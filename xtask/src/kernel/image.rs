@@ -1,5 +1,6 @@
 //! The initramfs: busybox, the programs that the lab runs with their libraries, modules, and the tests.
 
+use super::Extent;
 use super::debian::Kernel;
 use super::machine::STATUS;
 use crate::shell::{self, find_program};
@@ -65,26 +66,21 @@ pub struct Image {
 
 impl Image {
     /// Packs it.
-    pub fn build(kernel: &Kernel, binaries: &[PathBuf], tests: &[(&str, &str)]) -> Result<Self> {
+    pub fn build(kernel: &Kernel, binaries: &[PathBuf], extent: Extent) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("ingress-vm-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let image = Self { file: dir.join("initramfs"), dir };
         let root = Root(image.dir.join("root"));
         root.skeleton()?;
-        for name in PROGRAMS {
-            let file = find_program(name).with_context(|| format!("`{name}` is not installed"))?;
-            root.program(&file, &Path::new("/usr/bin").join(name))?;
+        if extent == Extent::Lab {
+            root.lab()?;
         }
-        for file in FILES.map(Path::new).into_iter().filter(|file| file.exists()) {
-            root.copy(file, file)?;
-        }
-        root.postgres()?;
         for binary in binaries {
             root.program(binary, &Path::new(TESTS).join(bare_name(binary)))?;
         }
         root.modules(kernel)?;
         root.write("/init", &INIT.replace("STATUS", STATUS))?;
-        root.write("/run-tests", &script(tests))?;
+        root.write("/run-tests", &script(extent.tests()))?;
         image.pack(&root)?;
         Ok(image)
     }
@@ -155,6 +151,18 @@ impl Root {
         }
         symlink("../bin/busybox", self.0.join("sbin/modprobe"))?;
         Ok(())
+    }
+
+    /// What the lab runs.
+    fn lab(&self) -> Result<()> {
+        for name in PROGRAMS {
+            let file = find_program(name).with_context(|| format!("`{name}` is not installed"))?;
+            self.program(&file, &Path::new("/usr/bin").join(name))?;
+        }
+        for file in FILES.map(Path::new).into_iter().filter(|file| file.exists()) {
+            self.copy(file, file)?;
+        }
+        self.postgres()
     }
 
     /// Copies a program and its libraries, without what only debuggers read.
