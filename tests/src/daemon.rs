@@ -115,6 +115,27 @@ impl Daemon {
         }
     }
 
+    /// Its resident memory, in octets.
+    pub fn memory(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("no daemon runs")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kilobytes * 1024)
+    }
+
+    /// Its metrics, as Prometheus gets them.
+    pub fn metrics(&self) -> Result<String> {
+        let mut curl = self.vps.command("curl")?;
+        process::output(curl.args(["-sS", &format!("http://{METRICS}/metrics")]))
+    }
+
+    /// One of them, see [`metric`].
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        metric(&self.metrics()?, name)
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)
@@ -243,4 +264,12 @@ bpffs = "{bpffs}"
         socket = control_socket(lab).display(),
         bpffs = cleanup::bpffs(lab.id()).display(),
     )
+}
+
+/// The value of a metric, such as `handshakes_total{outcome="spliced"}`; what never happened is 0.
+pub fn metric(metrics: &str, name: &str) -> Result<f64> {
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("ingress_")?.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(Ok(0.0), |value| Ok(value.trim().parse()?))
 }
