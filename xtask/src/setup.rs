@@ -11,11 +11,12 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 12] = [
+const PROGRAMS: [(&str, Presence); 13] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
     ("dnsmasq-base", Presence::Program("dnsmasq")),
+    ("nftables", Presence::Program("nft")),
     ("nginx-light", Presence::Program("nginx")),
     ("postgresql", Presence::BelowEach("/usr/lib/postgresql", "bin/initdb")),
     ("curl", Presence::Program("curl")),

@@ -1,7 +1,7 @@
 //! Debian's kernels: downloaded with apt and unpacked beside the system, which they leave as it is.
 
 use crate::shell;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,10 +51,16 @@ impl Debian {
         }
         // Old lists name packages that have been replaced since.
         self.update()?;
-        let release = self.releases(series).pop().with_context(|| {
-            format!("no Debian suite that the mirror has offers a cloud kernel {series}")
-        })?;
-        self.unpack(&release)
+        let mut error =
+            anyhow!("no Debian suite that the mirror has offers a cloud kernel {series}");
+        // A mirror may list what it has no more; the one before will do.
+        for release in self.releases(series).iter().rev().take(3) {
+            match self.unpack(release) {
+                Ok(kernel) => return Ok(kernel),
+                Err(failed) => error = failed.context(format!("fetch Linux {release}")),
+            }
+        }
+        Err(error)
     }
 
     /// Cloud kernels: they boot fastest, and have everything that is needed here.
@@ -62,7 +68,8 @@ impl Debian {
         let found = shell::output(self.apt("apt-cache").args([
             "search",
             "--names-only",
-            "^linux-image-[0-9].*-cloud-amd64$",
+            // Three numbers: with two it is the name of whichever is the newest.
+            "^linux-image-[0-9]+[.][0-9]+[.][0-9].*-cloud-amd64$",
         ]));
         let mut releases: Vec<String> = found
             .unwrap_or_default()

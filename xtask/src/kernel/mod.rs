@@ -10,6 +10,7 @@ use crate::{setup, shell};
 use anyhow::{Context, Result, bail};
 use debian::Debian;
 use image::Image;
+use machine::Machine;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -57,17 +58,18 @@ pub fn run(series: &[String], extent: Extent, kvm: bool) -> Result<()> {
     let mut failed = Vec::new();
     for series in series {
         let begin = Instant::now();
-        let kernel = debian.kernel(series)?;
-        eprintln!("kernel {}", kernel.release);
-        let image = Image::build(&kernel, &binaries, extent)?;
-        let machine = machine::Machine { kernel: &kernel.image, initramfs: image.path(), kvm };
-        let status = machine.run(extent.limit());
+        let tested = debian.kernel(series).and_then(|kernel| {
+            eprintln!("kernel {}", kernel.release);
+            let image = Image::build(&kernel, &binaries, extent)?;
+            Machine { kernel: &kernel.image, initramfs: image.path(), kvm }.run(extent.limit())?;
+            Ok(kernel.release)
+        });
         let seconds = begin.elapsed().as_secs();
-        match status {
-            Ok(()) => eprintln!("kernel {}: well, in {seconds} s", kernel.release),
+        match tested {
+            Ok(release) => eprintln!("kernel {release}: well, in {seconds} s"),
             Err(error) => {
-                eprintln!("kernel {}: {error:#}, after {seconds} s", kernel.release);
-                failed.push(kernel.release);
+                eprintln!("kernel {series}: {error:#}, after {seconds} s");
+                failed.push(series.as_str());
             }
         }
     }
