@@ -107,10 +107,9 @@ impl Drop for Image {
 
 /// One test after another, whatever becomes of the one before.
 fn script(tests: &[(&str, &str)]) -> String {
-    // Time passes differently under emulation.
-    let mut script =
-        format!("cd /root; export INGRESS_BIN_DIR={TESTS} RUST_BACKTRACE=1; failed=0\n");
-    script += "uname -r; cat /proc/uptime\n";
+    let mut script = format!("cd /root; export INGRESS_BIN_DIR={TESTS} RUST_BACKTRACE=1\n");
+    // Emulated, everything takes ten times as long.
+    script += "export INGRESS_WIREGUARD=kernel INGRESS_PATIENCE=10; failed=0; uname -r\n";
     for (test, filter) in tests {
         script += &format!("{TESTS}/{test} {filter} --test-threads=1 || failed=1\n");
     }
