@@ -58,14 +58,19 @@ pub fn run() -> Result<()> {
     keep_stopped(&missing)
 }
 
-/// What `cargo xtask test --kernel` needs.
-pub fn virtual_machines() -> Result<()> {
+/// What `cargo xtask test --kernel` needs. `backports` is how to run an apt that knows the backports: where
+/// parts of QEMU come from there, all of it must.
+pub fn virtual_machines(backports: impl FnOnce() -> Result<Command>) -> Result<()> {
     let missing = missing(&VIRTUAL_MACHINES);
     if missing.is_empty() {
         return Ok(());
     }
     eprintln!("setup: installing for virtual machines: {}", missing.join(" "));
-    install(&missing)
+    install(&missing).or_else(|_| {
+        let mut apt = backports()?;
+        apt.args(["install", "-y", "-q", "--no-install-recommends"]).args(missing);
+        shell::run(apt.args(["-o", "DPkg::Lock::Timeout=300"]))
+    })
 }
 
 fn missing(wanted: &[(&'static str, Presence)]) -> Vec<&'static str> {

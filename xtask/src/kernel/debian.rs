@@ -63,6 +63,17 @@ impl Debian {
         Err(error)
     }
 
+    /// An `apt-get` that prefers the backports of the system that runs here.
+    pub fn backports(&self) -> Result<Command> {
+        self.update()?;
+        let release = fs::read_to_string("/etc/os-release").context("which Debian is this")?;
+        let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let suite = format!("{}-backports", codename.context("which Debian is this")?);
+        let mut apt = self.apt("apt-get");
+        apt.args(["-t", &suite]).env("DEBIAN_FRONTEND", "noninteractive");
+        Ok(apt)
+    }
+
     /// Cloud kernels: they boot fastest, and have everything that is needed here.
     fn releases(&self, series: &str) -> Vec<String> {
         let found = shell::output(self.apt("apt-cache").args([

@@ -28,18 +28,27 @@ impl Machine<'_> {
     pub fn run(&self, limit: Duration) -> Result<()> {
         let console = self.initramfs.with_extension("console");
         let accelerator = if self.kvm { "kvm" } else { "tcg,thread=multi" };
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "q35", "-accel", accelerator])
-            .args(["-cpu", if self.kvm { "host" } else { "max" }])
-            .args(["-m", MEMORY, "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .args(["-serial", "stdio", "-kernel"])
-            .arg(self.kernel)
-            .arg("-initrd")
-            .arg(self.initramfs)
-            .args(["-append", "console=ttyS0 quiet panic=-1 reboot=t mitigations=off"])
-            .stdin(Stdio::null());
+        // It shall not outlive whoever started it.
+        let mut qemu = Command::new("setpriv");
+        qemu.args([
+            "--pdeathsig",
+            "KILL",
+            "qemu-system-x86_64",
+            "-M",
+            "q35",
+            "-accel",
+            accelerator,
+        ])
+        .args(["-cpu", if self.kvm { "host" } else { "max" }])
+        .args(["-m", MEMORY, "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio", "-kernel"])
+        .arg(self.kernel)
+        .arg("-initrd")
+        .arg(self.initramfs)
+        .args(["-append", "console=ttyS0 quiet panic=-1 reboot=t mitigations=off"])
+        .stdin(Stdio::null());
         let mut process = qemu.spawn().context("start `qemu-system-x86_64`")?;
         let end = Instant::now() + limit;
         while process.try_wait()?.is_none() {

@@ -52,8 +52,8 @@ pub fn run(series: &[String], extent: Extent, kvm: bool) -> Result<()> {
     if cfg!(not(target_arch = "x86_64")) {
         bail!("virtual machines for other kernels are made on x86-64 only");
     }
-    setup::virtual_machines()?;
     let debian = Debian::open()?;
+    setup::virtual_machines(|| debian.backports())?;
     let binaries = binaries(extent)?;
     let mut failed = Vec::new();
     for series in series {
