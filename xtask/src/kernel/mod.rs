@@ -47,6 +47,16 @@ impl Extent {
     }
 }
 
+/// Fetches what is needed to run machines with these kernels.
+pub fn prepare(series: &[String]) -> Result<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        bail!("virtual machines for other kernels are made on x86-64 only");
+    }
+    let debian = Debian::open()?;
+    setup::virtual_machines(|| debian.backports())?;
+    series.iter().try_for_each(|series| debian.kernel(series).map(drop))
+}
+
 /// Runs the tests under the newest Debian kernel of each series, such as `6.12`; `newest` is the newest of all.
 pub fn run(series: &[String], extent: Extent, kvm: bool) -> Result<()> {
     if cfg!(not(target_arch = "x86_64")) {
