@@ -47,7 +47,7 @@ mod tests {
         assert!(missing_in("Name:\tx\nCapEff:\t000001ffffffffff\n").is_empty());
         assert_eq!(missing_in("CapEff:\t0000000000000000\n").len(), 4);
         assert_eq!(missing_in("").len(), 4);
-        assert_eq!(missing_in("CapEff:\t0000018000002000\n"), ["CAP_NET_ADMIN"]);
+        assert_eq!(missing_in("CapEff:\t000000c000002000\n"), ["CAP_NET_ADMIN"]);
         assert_eq!(missing_in("CapEff:\t0000008000003000\n"), ["CAP_PERFMON"]);
     }
 }

@@ -117,8 +117,7 @@ impl Daemon {
 
     /// Its resident memory, in octets.
     pub fn memory(&self) -> Result<u64> {
-        let process = self.process.as_ref().context("no daemon runs")?;
-        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -134,6 +133,11 @@ impl Daemon {
     /// One of them, see [`metric`].
     pub fn metric(&self, name: &str) -> Result<f64> {
         metric(&self.metrics()?, name)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Result<nix::unistd::Pid> {
+        self.process.as_ref().map(Process::pid).context("the daemon does not run")
     }
 
     /// Whether it runs.

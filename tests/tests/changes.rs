@@ -175,7 +175,7 @@ fn an_uplink_that_is_another_after_all() -> Result<()> {
         })
     })?;
     fetch(&stage, "/?another-uplink")?;
-    let ping = ping6(&stage.lab.www, &["-c2", "-i0.05", "2001:db8:c::2"])?;
+    let ping = ping6(&stage.lab.www, &["-c2", "-w5", "-i0.05", "2001:db8:c::2"])?;
     assert!(ping.contains(" 2 received"), "{ping}");
     Ok(())
 }
