@@ -130,7 +130,7 @@ fn a_flood_of_hellos_for_one_name() -> Result<()> {
     })?;
     println!("one name: at most {most} handshakes at a time");
     assert!(most > 100, "{most}: no flood");
-    // 8192 / (1 + 16 / 16) for all of them.
+    // Two thirds of 8192 for all of them.
     assert!(most <= 8192 * 3 / 4, "{most}: no room for others");
     before.compare(&stage, 2 * GROWTH)
 }
