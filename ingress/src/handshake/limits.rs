@@ -245,9 +245,8 @@ mod tests {
         });
         let mut out = Vec::new();
         machine.handle(Instant::now(), Event::Client { tuple, segment, admission }, &mut out);
-        out.into_iter().find_map(|action| match action {
-            Action::Finish { outcome, .. } => Some(outcome),
-            _ => None,
+        out.into_iter().find_map(|action| {
+            if let Action::Finish { outcome, .. } = action { Some(outcome) } else { None }
         })
     }
 
