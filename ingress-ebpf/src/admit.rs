@@ -117,7 +117,7 @@ fn admit<const L2: usize>(
     }
     // SAFETY: the value is not looked at.
     if unsafe { PENDING.get(&segment.key) }.is_some() {
-        return Ok(upcall::hand_up(packet, Upcall::Client));
+        return Ok(upcall::hand_up_client(packet, segment.key.client));
     }
     if flags.contains(Flags::RST) {
         return Err(Verdict::Drop(DropReason::StrayReset));
@@ -134,7 +134,7 @@ fn admit<const L2: usize>(
     };
     if segment.payload > 0 {
         count::cookie(Cookie::Accepted);
-        Ok(upcall::hand_up(packet, Upcall::Client))
+        Ok(upcall::hand_up_client(packet, segment.key.client))
     } else if flags.contains(Flags::FIN) && admitted.client_isn.is_some() {
         // Connected and left without a word: nothing is here that could answer the FIN.
         Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))

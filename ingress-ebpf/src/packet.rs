@@ -241,15 +241,16 @@ impl<const L2: usize> Packet<L2> {
     }
 }
 
-/// The length of an option area, for a helper: both bounds on one register, or older verifiers lose one.
+/// The length of an option area, for a helper: both bounds on one register, or older verifiers lose one. The
+/// upper one first: that makes the number one without a sign, of which newer verifiers lose the lower one.
 #[inline(always)]
 fn options_len(len: usize) -> Option<u32> {
     let len = opaque(len as u64);
-    if len < 4 {
+    if len > 40 {
         return None;
     }
     let len = opaque(len);
-    if len > 40 { None } else { Some(len as u32) }
+    if len < 4 { None } else { Some(len as u32) }
 }
 
 #[map]

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::__sk_buff,
     helpers::bpf_skb_load_bytes,
     macros::map,
-    maps::{Array, RingBuf, ring_buf::RingBufEntry},
+    maps::{Array, LruHashMap, RingBuf, ring_buf::RingBufEntry},
 };
 use ingress_common::{
     maps::Bucket,
@@ -19,11 +19,14 @@ use crate::packet::{Packet, now};
 static UPCALLS: RingBuf = RingBuf::pinned(8 << 20, 0);
 #[map]
 static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
+/// By neighbourhood (/24) of clients, so that one cannot fill the ring for all.
+#[map]
+static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 
 /// Answers a second that strangers can make the daemon send, and how many at once.
-const ANSWERS_PER_SECOND: u64 = 1000;
-const BURST: u64 = 200;
-const NANOS_PER_ANSWER: u64 = 1_000_000_000 / ANSWERS_PER_SECOND;
+const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
+/// Segments that one neighbourhood of clients can hand up. The ring holds two such bursts.
+const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 8000, burst: 2048 };
 
 /// An IPv4 header without anything behind it.
 const SHORTEST: u64 = 20;
@@ -41,6 +44,16 @@ pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
         Verdict::Upcall
     } else {
         Verdict::Drop(DropReason::UpcallOverflow)
+    }
+}
+
+/// Hands up a segment of a client whose handshake is not finished, as far as its neighbours leave room.
+#[inline(always)]
+pub fn hand_up_client<const L2: usize>(packet: &Packet<L2>, client: [u8; 4]) -> Verdict {
+    if take_neighbours_token(client) {
+        hand_up(packet, Upcall::Client)
+    } else {
+        Verdict::Drop(DropReason::RateLimited)
     }
 }
 
@@ -108,22 +121,46 @@ fn fill<const ROOM: usize>(
     failed == 0
 }
 
-/// Two CPUs may take the same token; a limit of this kind can bear it.
+/// How fast a bucket fills, and how much it holds.
+struct Rate {
+    nanos_each: u64,
+    burst: u64,
+}
+
+impl Rate {
+    /// Two CPUs may take the same token; a limit of this kind can bear it.
+    #[inline(always)]
+    fn take(&self, bucket: &mut Bucket) -> bool {
+        let now = now();
+        let earned = now.wrapping_sub(bucket.filled) / self.nanos_each;
+        if earned > 0 {
+            let tokens = bucket.tokens + earned;
+            let full = tokens > self.burst || earned > self.burst;
+            bucket.tokens = if full { self.burst } else { tokens };
+            bucket.filled = now;
+        }
+        if bucket.tokens == 0 {
+            return false;
+        }
+        bucket.tokens -= 1;
+        true
+    }
+}
+
 #[inline(never)]
 pub fn take_token() -> bool {
     let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
     // SAFETY: the pointer is into an array map; races are harmless, as said above.
-    let bucket = unsafe { &mut *bucket };
-    let now = now();
-    let earned = now.wrapping_sub(bucket.filled) / NANOS_PER_ANSWER;
-    if earned > 0 {
-        let tokens = bucket.tokens + earned;
-        bucket.tokens = if tokens > BURST || earned > BURST { BURST } else { tokens };
-        bucket.filled = now;
+    ANSWER_RATE.take(unsafe { &mut *bucket })
+}
+
+#[inline(never)]
+fn take_neighbours_token([a, b, c, _]: [u8; 4]) -> bool {
+    let neighbourhood = u32::from_be_bytes([a, b, c, 0]);
+    if let Some(bucket) = NEIGHBOURS.get_ptr_mut(&neighbourhood) {
+        // SAFETY: the pointer is into a map's value, which stays valid while the program runs.
+        return PER_NEIGHBOUR.take(unsafe { &mut *bucket });
     }
-    if bucket.tokens == 0 {
-        return false;
-    }
-    bucket.tokens -= 1;
-    true
+    let bucket = Bucket { filled: now(), tokens: PER_NEIGHBOUR.burst - 1 };
+    NEIGHBOURS.insert(&neighbourhood, &bucket, 0).is_ok()
 }

@@ -74,7 +74,7 @@ impl Daemon {
             .env("RUST_BACKTRACE", "1");
         let process = Process::spawn(&mut command, &self.log())?;
         let process = self.process.insert(process);
-        let end = Instant::now() + READY_WITHIN;
+        let end = Instant::now() + READY_WITHIN * process::patience();
         self.notify.set_read_timeout(Some(Duration::from_millis(50)))?;
         let mut message = [0; 1024];
         while Instant::now() < end {
@@ -113,6 +113,26 @@ impl Daemon {
         if let Some(process) = &self.process {
             process.signal(signal);
         }
+    }
+
+    /// Its resident memory, in octets.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kilobytes * 1024)
+    }
+
+    /// Its metrics, as Prometheus gets them.
+    pub fn metrics(&self) -> Result<String> {
+        let mut curl = self.vps.command("curl")?;
+        process::output(curl.args(["-sS", &format!("http://{METRICS}/metrics")]))
+    }
+
+    /// One of them, see [`metric`].
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        metric(&self.metrics()?, name)
     }
 
     /// Its process.
@@ -248,4 +268,12 @@ bpffs = "{bpffs}"
         socket = control_socket(lab).display(),
         bpffs = cleanup::bpffs(lab.id()).display(),
     )
+}
+
+/// The value of a metric, such as `handshakes_total{outcome="spliced"}`; what never happened is 0.
+pub fn metric(metrics: &str, name: &str) -> Result<f64> {
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("ingress_")?.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(Ok(0.0), |value| Ok(value.trim().parse()?))
 }

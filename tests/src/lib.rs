@@ -11,6 +11,7 @@ pub mod capture;
 pub mod cleanup;
 pub mod client;
 pub mod daemon;
+pub mod flood;
 pub mod hello;
 pub mod icmp;
 pub mod impair;

@@ -93,8 +93,15 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// How much longer everything may take than on a machine of its own, for emulated ones: `INGRESS_PATIENCE`.
+#[must_use]
+pub fn patience() -> u32 {
+    std::env::var("INGRESS_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
 /// Waits until something becomes true.
 pub fn wait_until(limit: Duration, what: &str, mut test: impl FnMut() -> bool) -> Result<()> {
+    let limit = limit * patience();
     let end = Instant::now() + limit;
     while !test() {
         if Instant::now() > end {

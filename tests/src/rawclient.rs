@@ -3,6 +3,7 @@
 //! It lives beside the client at an address that no kernel owns, so nobody answers in its place.
 
 use crate::addresses::RAW_CLIENT4;
+use crate::process::patience;
 use crate::segment::{Segment, flag, packet4};
 use crate::topology::Lab;
 use anyhow::{Context, Result, bail};
@@ -85,7 +86,7 @@ impl RawLink {
 
     /// The next segment for a client's end, if one comes in time.
     pub fn receive(&self, local: SocketAddrV4, limit: Duration) -> Result<Option<Segment>> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + limit * patience();
         let mut packet = vec![0; 70_000];
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -157,7 +158,7 @@ impl RawLink {
         sent: usize,
         limit: Duration,
     ) -> Result<Vec<u8>> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + limit * patience();
         let all = connection.isn.wrapping_add(1).wrapping_add(u32::try_from(sent)?);
         let (mut acknowledged, mut data) = (false, Vec::new());
         while !acknowledged || data.is_empty() {

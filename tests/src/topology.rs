@@ -120,7 +120,7 @@ impl Lab {
 
     /// Makes it again. The interface has its name, and everything else anew.
     pub fn remake_tunnel(&mut self) -> Result<()> {
-        self.vps_tunnel.restart(&self.vps, &self.dir)?;
+        self.vps_tunnel.restart(&self.dir)?;
         self.vps_tunnel.wait()?;
         self.set_up_tunnel()?;
         self.vps_tunnel.configure_again(&self.dir)?;

@@ -1,8 +1,9 @@
-//! A real WireGuard tunnel in userspace, so that no kernel module is needed.
+//! A real WireGuard tunnel: the kernel's own, or one in userspace where the kernel has none.
 
 use crate::netns::Namespace;
 use crate::process::{self, Process, wait_until};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -15,44 +16,84 @@ pub const MTU: u16 = 1420;
 /// The port of the end that waits.
 pub const PORT: u16 = 51820;
 
+/// Asks for one kind: `kernel`, or `go` for the one in userspace.
+const KIND: &str = "INGRESS_WIREGUARD";
+
 /// One end of a tunnel. The interface's name is unique on the machine: wireguard-go keeps its
 /// control socket under that name, and not in a namespace.
 #[derive(Debug)]
 pub struct Tunnel {
     interface: String,
-    process: Option<Process>,
+    namespace: Namespace,
+    end: End,
+}
+
+/// Who does the work.
+#[derive(Debug)]
+enum End {
+    /// Nobody, for the moment.
+    None,
+    Kernel,
+    Userspace(Process),
 }
 
 impl Tunnel {
     /// Makes the interface, not yet up.
     pub fn start(namespace: &Namespace, interface: &str, dir: &Path) -> Result<Self> {
-        let mut tunnel = Self { interface: interface.to_owned(), process: None };
-        tunnel.restart(namespace, dir)?;
+        let (interface, namespace) = (interface.to_owned(), namespace.clone());
+        let mut tunnel = Self { interface, namespace, end: End::None };
+        tunnel.restart(dir)?;
         Ok(tunnel)
     }
 
     /// Makes the interface again after [`Self::stop`].
-    pub fn restart(&mut self, namespace: &Namespace, dir: &Path) -> Result<()> {
-        let interface = &self.interface;
-        let mut command = namespace.command("wireguard-go")?;
-        command.args(["-f", interface]).env("LOG_LEVEL", "error");
-        let log = dir.join(format!("{interface}.log"));
-        self.process = Some(Process::spawn(&mut command, &log)?);
+    pub fn restart(&mut self, dir: &Path) -> Result<()> {
+        let kind = env::var(KIND).unwrap_or_default();
+        if kind != "go" {
+            let added = self.namespace.ip(&format!("link add {} type wireguard\n", self.interface));
+            match added {
+                Ok(()) => {
+                    self.end = End::Kernel;
+                    return Ok(());
+                }
+                Err(error) if kind == "kernel" => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let mut command = self.namespace.command("wireguard-go")?;
+        command.args(["-f", &self.interface]).env("LOG_LEVEL", "error");
+        let log = dir.join(format!("{}.log", self.interface));
+        self.end = End::Userspace(Process::spawn(&mut command, &log)?);
         Ok(())
     }
 
     /// Removes the interface.
     pub fn stop(&mut self) {
-        self.process = None;
-        // It has no time to do that when killed.
-        let _ = fs::remove_file(self.socket());
+        match std::mem::replace(&mut self.end, End::None) {
+            End::None => {}
+            End::Kernel => {
+                // With its namespace gone, the interface is gone, too.
+                let _ = self.namespace.ip(&format!("link del {}\n", self.interface));
+            }
+            End::Userspace(process) => {
+                drop(process);
+                // It has no time to do that when killed.
+                let _ = fs::remove_file(self.socket());
+            }
+        }
     }
 
     /// Waits until the interface is there.
     pub fn wait(&self) -> Result<()> {
-        let socket = self.socket();
-        wait_until(Duration::from_secs(5), "wireguard-go", || Path::new(&socket).exists())
-            .with_context(|| self.process.as_ref().map(Process::log_tail).unwrap_or_default())
+        match &self.end {
+            End::None => bail!("{} was not started", self.interface),
+            End::Kernel => Ok(()),
+            End::Userspace(process) => {
+                let socket = self.socket();
+                wait_until(Duration::from_secs(5), "wireguard-go", || Path::new(&socket).exists())
+                    .with_context(|| process.log_tail())
+            }
+        }
     }
 
     /// Gives it keys and a peer; `wg setconf` format.
@@ -65,7 +106,8 @@ impl Tunnel {
     /// Gives it the same once more: it forgets its sessions, and speaks up if it can.
     pub fn configure_again(&self, dir: &Path) -> Result<()> {
         let file = dir.join(format!("{}.conf", self.interface));
-        process::output(Command::new("wg").args(["setconf", &self.interface]).arg(file))?;
+        let mut wg = self.namespace.command("wg")?;
+        process::output(wg.args(["setconf", &self.interface]).arg(file))?;
         Ok(())
     }
 

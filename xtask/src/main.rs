@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod kernel;
 mod lab;
 mod setup;
 mod shell;

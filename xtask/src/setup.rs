@@ -11,11 +11,12 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 12] = [
+const PROGRAMS: [(&str, Presence); 13] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
     ("dnsmasq-base", Presence::Program("dnsmasq")),
+    ("nftables", Presence::Program("nft")),
     ("nginx-light", Presence::Program("nginx")),
     ("postgresql", Presence::BelowEach("/usr/lib/postgresql", "bin/initdb")),
     ("curl", Presence::Program("curl")),
@@ -24,6 +25,15 @@ const PROGRAMS: [(&str, Presence); 12] = [
     ("iputils-ping", Presence::Program("ping")),
     ("util-linux", Presence::Program("nsenter")),
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
+];
+
+/// What virtual machines with other kernels need.
+const VIRTUAL_MACHINES: [(&str, Presence); 5] = [
+    ("qemu-system-x86", Presence::Program("qemu-system-x86_64")),
+    ("busybox-static", Presence::Program("busybox")),
+    ("cpio", Presence::Program("cpio")),
+    ("kmod", Presence::Program("depmod")),
+    ("xz-utils", Presence::Program("xz")),
 ];
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
@@ -54,17 +64,33 @@ pub fn rivals() -> Result<()> {
 }
 
 fn complete(what_for: &str, wanted: &[(&'static str, Presence)]) -> Result<()> {
-    let missing: Vec<&str> = wanted
-        .iter()
-        .filter(|(_, presence)| !presence.seen())
-        .map(|(package, _)| *package)
-        .collect();
+    let missing = missing(wanted);
     if missing.is_empty() {
         return Ok(());
     }
     eprintln!("setup: installing for {what_for}: {}", missing.join(" "));
     install(&missing)?;
     keep_stopped(&missing)
+}
+
+/// What `cargo xtask test --kernel` needs. `backports` is how to run an apt that knows the backports: where
+/// parts of QEMU come from there, all of it must.
+pub fn virtual_machines(backports: impl FnOnce() -> Result<Command>) -> Result<()> {
+    let missing = missing(&VIRTUAL_MACHINES);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("setup: installing for virtual machines: {}", missing.join(" "));
+    install(&missing).or_else(|_| {
+        let mut apt = backports()?;
+        apt.args(["install", "-y", "-q", "--no-install-recommends"]).args(missing);
+        shell::run(apt.args(["-o", "DPkg::Lock::Timeout=300"]))
+    })
+}
+
+fn missing(wanted: &[(&'static str, Presence)]) -> Vec<&'static str> {
+    let missing = wanted.iter().filter(|(_, presence)| !presence.seen());
+    missing.map(|(package, _)| *package).collect()
 }
 
 /// What building needs.

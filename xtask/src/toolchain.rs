@@ -258,8 +258,14 @@ pub fn cargo_home() -> Option<PathBuf> {
 /// Where a toolchain is unpacked that may not be installed.
 #[must_use]
 pub fn unpacked_root() -> Option<PathBuf> {
+    Some(cache()?.join("toolchain"))
+}
+
+/// Where this project keeps what it has downloaded.
+#[must_use]
+pub fn cache() -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("ingress/toolchain"))
+    Some(cache.join("ingress"))
 }

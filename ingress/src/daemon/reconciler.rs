@@ -129,6 +129,10 @@ impl Reconciler {
     }
 
     fn apply(&mut self, config: &Config, network: &Snapshot, known: &Known) -> Result<()> {
+        // What is carried now is carried on without pins; only the next daemon would miss them.
+        if let Err(error) = self.dataplane.keep_pinned() {
+            tracing::error!("flows would not survive a restart: {error:#}");
+        }
         let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
         let numbers = self.site_names.assign(&names)?;
         let plan = plan(config, &numbers, network, known);

@@ -70,15 +70,18 @@ pub(super) fn attach(
     interface: &str,
     index: u32,
     hook: Hook,
-) -> Result<Attached> {
+) -> Result<(Attached, Option<FdLink>)> {
     let kernel = KernelVersion::current().map_err(|error| anyhow!("kernel version: {error}"))?;
     let how = if kernel >= TCX { Attachment::Tcx } else { Attachment::Clsact };
-    match how {
-        Attachment::Tcx => by_link(program, pins, interface)?,
-        Attachment::Clsact => by_filter(program, pins, interface)?,
-        Attachment::None => {}
-    }
-    Ok(Attached { index, hook, how })
+    let link = match how {
+        Attachment::Tcx => Some(by_link(program, pins, interface)?),
+        Attachment::Clsact => {
+            by_filter(program, pins, interface)?;
+            None
+        }
+        Attachment::None => None,
+    };
+    Ok((Attached { index, hook, how }, link))
 }
 
 /// Takes the program off an interface, however it was attached.
@@ -94,14 +97,12 @@ pub(super) fn detach(pins: &Pins, interface: &str) {
 }
 
 /// The pinned link keeps the program attached; its replacement is atomic.
-fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Result<()> {
+fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Result<FdLink> {
     let path = pins.link(interface);
     if let Some(link) = pinned(&path)? {
         match program.attach_to_link(link) {
             Ok(id) => {
-                // The pin holds the link; what is dropped here is one more reference to it.
-                drop(program.take_link(id)?);
-                return Ok(());
+                return Ok(program.take_link(id)?.try_into()?);
             }
             // The interface that it was made for is gone, though the name may be back.
             Err(error) => {
@@ -116,8 +117,8 @@ fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Resul
         TcAttachOptions::TcxOrder(LinkOrder::first()),
     )?;
     let link: FdLink = program.take_link(id)?.try_into()?;
-    link.pin(&path).with_context(|| format!("pin the link at {}", path.display()))?;
-    Ok(())
+    let pinned = link.pin(&path);
+    Ok(pinned.with_context(|| format!("pin the link at {}", path.display()))?.into())
 }
 
 fn pinned(path: &std::path::Path) -> Result<Option<SchedClassifierLink>> {

@@ -12,7 +12,11 @@ mod tables;
 use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context, Result};
-use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData},
+    programs::{SchedClassifier, links::FdLink},
+};
 
 pub use attach::{Attached, Hook};
 pub use claim::Claim;
@@ -31,6 +35,9 @@ pub struct Dataplane {
     pins: Pins,
     attached: HashMap<String, Attached>,
     shield: Option<shield::Shield>,
+    /// What is pinned, held once more: somebody may tidy up the bpffs.
+    maps: Vec<(String, MapData)>,
+    links: HashMap<String, FdLink>,
 }
 
 impl Dataplane {
@@ -53,8 +60,10 @@ impl Dataplane {
                 .load()
                 .with_context(|| format!("the kernel's verifier refused the program {name}"))?;
         }
+        let maps = hold(&ebpf, &pins)?;
         let tables = Tables::take(&mut ebpf)?;
-        Ok((Self { ebpf, pins, attached: HashMap::new(), shield: None }, tables))
+        let (attached, links) = (HashMap::new(), HashMap::new());
+        Ok((Self { ebpf, pins, attached, shield: None, maps, links }, tables))
     }
 
     /// Attaches a program to an interface, or replaces the one that an earlier daemon left there, without
@@ -70,15 +79,50 @@ impl Dataplane {
         {
             return Ok(*attached);
         }
+        self.links.remove(interface);
         let program = program(&mut self.ebpf, hook.program())?;
-        let attached = attach::attach(program, &self.pins, interface, index, hook)
+        let (attached, link) = attach::attach(program, &self.pins, interface, index, hook)
             .with_context(|| format!("attach {} to {interface}", hook.program()))?;
         self.attached.insert(interface.to_owned(), attached);
+        if let Some(link) = link {
+            self.links.insert(interface.to_owned(), link);
+        }
         Ok(attached)
+    }
+
+    /// Pins again what somebody has removed from the bpffs: the same maps and links, which were in use all
+    /// the while.
+    ///
+    /// # Errors
+    /// Where the bpffs is gone, or does not take them.
+    pub fn keep_pinned(&mut self) -> Result<()> {
+        let missing = |path: &Path| !path.exists();
+        if self.maps.iter().any(|(name, _)| missing(&self.pins.maps().join(name))) {
+            tracing::warn!(directory = %self.pins.maps().display(), "pins were removed; making them again");
+            self.pins.make()?;
+            for (name, map) in &self.maps {
+                let path = self.pins.maps().join(name);
+                if missing(&path) {
+                    map.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+                }
+            }
+        }
+        for (interface, link) in std::mem::take(&mut self.links) {
+            let path = self.pins.link(&interface);
+            let link = if missing(&path) {
+                let pinned = link.pin(&path);
+                FdLink::from(pinned.with_context(|| format!("pin {}", path.display()))?)
+            } else {
+                link
+            };
+            self.links.insert(interface, link);
+        }
+        Ok(())
     }
 
     /// Forgets an interface that is gone; its links went with it.
     pub fn forget(&mut self, interface: &str) {
+        self.links.remove(interface);
         if self.attached.remove(interface).is_some() {
             self.pins.remove_link(interface);
         }
@@ -86,6 +130,7 @@ impl Dataplane {
 
     /// Takes the program off an interface that the configuration no longer names.
     pub fn detach(&mut self, interface: &str) {
+        self.links.remove(interface);
         self.attached.remove(interface);
         attach::detach(&self.pins, interface);
     }
@@ -131,6 +176,18 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
     let program =
         ebpf.program_mut(name).with_context(|| format!("no program {name} in the object"))?;
     Ok(program.try_into()?)
+}
+
+/// Opens every pinned map a second time.
+fn hold(ebpf: &Ebpf, pins: &Pins) -> Result<Vec<(String, MapData)>> {
+    let names = ebpf.maps().map(|(name, _)| (name, pins.maps().join(name)));
+    let pinned = names.filter(|(_, path)| path.exists());
+    pinned
+        .map(|(name, path)| {
+            let map = MapData::from_pin(&path);
+            Ok((name.to_owned(), map.with_context(|| format!("open {}", path.display()))?))
+        })
+        .collect()
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {

@@ -30,9 +30,17 @@ impl Pins {
                 other.root.display()
             );
         }
-        fs::create_dir_all(pins.root.join("links"))
-            .with_context(|| format!("create {}", pins.root.display()))?;
+        pins.make()?;
         Ok(pins)
+    }
+
+    /// Makes the directories.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub fn make(&self) -> Result<()> {
+        fs::create_dir_all(self.root.join("links"))
+            .with_context(|| format!("create {}", self.root.display()))
     }
 
     /// The pins of every layout below `bpffs`.

@@ -136,6 +136,10 @@ impl Resolver {
             return Start::Query(query.clone(), state.timeout);
         }
         if state.queries.len() >= MOST_QUERIES {
+            // A flood of names nobody knows is no reason to forget one that was known.
+            if let Some(addresses) = state.cache.stale(name, Instant::now()) {
+                return Start::Known(LookupResult::Stale, Ok(addresses));
+            }
             let reason = format!("{MOST_QUERIES} other names are being looked up");
             return Start::Known(LookupResult::Busy, Err(LookupError::Failed(reason)));
         }

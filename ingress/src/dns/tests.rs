@@ -200,3 +200,20 @@ async fn queries_are_bounded() {
     assert!(matches!(answer, Err(LookupError::Failed(_))), "{answer:?}");
     assert_eq!(resolver.metrics().lookups(LookupResult::Busy), 1);
 }
+
+#[tokio::test]
+async fn a_flood_of_queries_does_not_make_known_names_unknown() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_millis(100)), &BTreeMap::new());
+    {
+        let mut state = resolver.shared.state();
+        let long_ago = Instant::now() - Duration::from_secs(60);
+        let known = Ok(vec![Ipv6Addr::LOCALHOST]);
+        state.cache.insert("www.example.org".to_owned(), known, long_ago, Duration::from_secs(1));
+        state.queries.extend(
+            (0..MOST_QUERIES).map(|n| (format!("{n}.pending.example.org"), watch::channel(None).1)),
+        );
+    }
+    assert_eq!(resolver.lookup("www.example.org").await, Ok(vec![Ipv6Addr::LOCALHOST]));
+    assert_eq!(resolver.metrics().lookups(LookupResult::Stale), 1);
+}

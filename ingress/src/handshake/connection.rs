@@ -8,6 +8,7 @@ use ingress_common::tcp::{Flags, Seq};
 use super::backend::{Attempt, Reached};
 use super::client::{Client, Reset};
 use super::delivery::{Delivered, Delivery, deliver};
+use super::limits::Held;
 use super::reading::{Read, Reading};
 use super::recent::Epitaph;
 use super::refusal::{Linger, Lingering};
@@ -65,6 +66,23 @@ impl Connection {
             Phase::Delivering(delivery) => delivery.timeout(),
             Phase::Refusing(lingering) => lingering.timeout(),
         }
+    }
+
+    /// What it holds of what others need, too.
+    pub(super) fn held(&self) -> Held {
+        let lookups = usize::from(matches!(self.phase, Phase::Resolving(_)));
+        Held { connections: 1, octets: self.client.stream.held(), lookups }
+    }
+
+    /// Ends it, since it holds too much.
+    pub(super) fn give_up(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Option<End> {
+        self.abandon_backend(turn);
+        if let Some(end) = self.close() {
+            // What was decided before stays decided.
+            self.client.reset(turn.out);
+            return Some(End { epitaph: Epitaph::Reset, ..end });
+        }
+        self.refuse(outcome, turn)
     }
 
     pub(super) fn backend(&self) -> Option<&Backend> {

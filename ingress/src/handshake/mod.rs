@@ -17,6 +17,7 @@ mod client;
 mod connection;
 mod delivery;
 mod event;
+mod limits;
 mod outcome;
 mod reading;
 mod recent;
@@ -29,39 +30,13 @@ mod tests;
 pub use event::{
     Action, Admission, Backend, ClientTuple, Event, Owed, Promise, Protocol, ResolveError, Splice,
 };
+pub use limits::Limits;
 pub use outcome::Outcome;
 pub use segment::Segment;
 
 use connection::{Connection, End};
+use limits::{Held, Ledger, Refused, Source};
 use recent::Recent;
-
-/// How much one machine may hold, and how long it waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Handshakes at the same time; a new one above it is refused. Each holds at most 34 KiB, and two or three in
-    /// practice. As many ended ones are remembered for a few seconds.
-    pub connections: usize,
-    /// From the first octets to a complete ClientHello.
-    pub hello_deadline: Duration,
-    /// How long a name may take to resolve.
-    pub resolve_deadline: Duration,
-    /// How long a backend may be silent while there is another one to try.
-    pub backend_patience: Duration,
-    /// How long the last backend may be silent.
-    pub last_backend_patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 8192,
-            hello_deadline: Duration::from_secs(10),
-            resolve_deadline: Duration::from_secs(10),
-            backend_patience: Duration::from_millis(1500),
-            last_backend_patience: Duration::from_secs(5),
-        }
-    }
-}
 
 /// What every step of a handshake has at hand.
 struct Turn<'a> {
@@ -90,6 +65,7 @@ pub struct Handshakes {
     connections: HashMap<ClientTuple, Connection>,
     /// The timeout of every connection, soonest first.
     timeouts: BTreeSet<(Instant, ClientTuple)>,
+    ledger: Ledger,
     recent: Recent,
 }
 
@@ -101,6 +77,7 @@ impl Handshakes {
             limits,
             connections: HashMap::new(),
             timeouts: BTreeSet::new(),
+            ledger: Ledger::default(),
             recent: Recent::default(),
         }
     }
@@ -257,25 +234,29 @@ impl Handshakes {
         admission: &Admission,
         out: &mut Vec<Action>,
     ) {
+        let source = Source::of(&tuple);
         if let Some(old) = self.connections.remove(&tuple) {
             self.timeouts.remove(&(old.timeout(), tuple));
+            self.ledger.change(source, old.held(), Held::default());
             let (host, cookie) = (old.host.clone(), old.client.cookie);
             let End { outcome, elapsed, epitaph } =
                 old.replace(&mut Turn { now, limits: &self.limits, out });
             self.recent.remember(tuple, cookie, epitaph, self.limits.connections, now);
             out.push(Action::Finish { tuple, outcome, host, elapsed });
         }
-        if self.connections.len() >= self.limits.connections {
+        let one = Held { connections: 1, ..Held::default() };
+        if let Err(refused) = self.ledger.allows(&self.limits, source, Held::default(), one) {
             let stamps = segment.mirrored_timestamps();
             let reset = Segment::reset(segment.ack, Some(segment.end())).stamped(stamps);
             out.push(Action::ToClient { tuple, segment: reset });
-            let (outcome, elapsed) = (Outcome::Overloaded, Duration::ZERO);
+            let (outcome, elapsed) = (refused.into(), Duration::ZERO);
             out.push(Action::Finish { tuple, outcome, host: None, elapsed });
             return;
         }
         out.push(Action::Pend { tuple });
         let turn = Turn { now, limits: &self.limits, out };
         let connection = Connection::new(tuple, admission, &turn);
+        self.ledger.change(source, Held::default(), one);
         self.timeouts.insert((connection.timeout(), tuple));
         self.connections.insert(tuple, connection);
         self.with(now, tuple, out, |connection, turn| {
@@ -292,9 +273,21 @@ impl Handshakes {
         step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Option<End>,
     ) {
         let Some(connection) = self.connections.get_mut(&tuple) else { return };
-        let before = connection.timeout();
-        let end = step(connection, &mut Turn { now, limits: &self.limits, out });
+        let (before, held, source) = (connection.timeout(), connection.held(), Source::of(&tuple));
+        let done = out.len();
+        let mut end = step(connection, &mut Turn { now, limits: &self.limits, out });
+        if end.is_none()
+            && let Err(refused) = self.ledger.allows(&self.limits, source, held, connection.held())
+        {
+            // Then it shall not be looked up either.
+            let asked = out.split_off(done);
+            out.extend(
+                asked.into_iter().filter(|action| !matches!(action, Action::Resolve { .. })),
+            );
+            end = connection.give_up(refused.into(), &mut Turn { now, limits: &self.limits, out });
+        }
         let after = connection.timeout();
+        self.ledger.change(source, held, connection.held());
         if before != after || end.is_some() {
             self.timeouts.remove(&(before, tuple));
             self.timeouts.insert((after, tuple));
@@ -303,9 +296,19 @@ impl Handshakes {
             && let Some(connection) = self.connections.remove(&tuple)
         {
             self.timeouts.remove(&(after, tuple));
+            self.ledger.change(source, connection.held(), Held::default());
             let (cookie, capacity) = (connection.client.cookie, self.limits.connections);
             self.recent.remember(tuple, cookie, epitaph, capacity, now);
             out.push(Action::Finish { tuple, outcome, host: connection.host, elapsed });
+        }
+    }
+}
+
+impl From<Refused> for Outcome {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Overloaded,
+            Refused::Crowded => Self::Crowded,
         }
     }
 }

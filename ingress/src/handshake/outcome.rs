@@ -37,6 +37,8 @@ pub enum Outcome {
     ClientGone,
     /// Too many handshakes at once; RST.
     Overloaded,
+    /// Too much at once from the client's neighbourhood (/24); RST.
+    Crowded,
     /// A PostgreSQL client that wants no TLS; ErrorResponse.
     PlaintextPostgres,
     /// A PostgreSQL client sent more than its request before the answer; RST.
@@ -47,7 +49,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
@@ -65,6 +67,7 @@ impl Outcome {
         Self::HelloTimeout,
         Self::ClientGone,
         Self::Overloaded,
+        Self::Crowded,
         Self::PlaintextPostgres,
         Self::EarlyData,
         Self::Replaced,
@@ -91,6 +94,7 @@ impl Outcome {
             Self::HelloTimeout => "hello_timeout",
             Self::ClientGone => "client_gone",
             Self::Overloaded => "overloaded",
+            Self::Crowded => "crowded",
             Self::PlaintextPostgres => "plaintext_postgres",
             Self::EarlyData => "early_data",
             Self::Replaced => "replaced",

@@ -47,6 +47,7 @@ impl Farewell {
             | Outcome::HelloTimeout
             | Outcome::ClientGone
             | Outcome::Overloaded
+            | Outcome::Crowded
             | Outcome::EarlyData
             | Outcome::Replaced => Self::Reset,
         }

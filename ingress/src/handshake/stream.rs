@@ -10,6 +10,8 @@ use crate::sni;
 /// The most octets of a client that are kept: the longest hello behind the longest preamble, rounded up so that no
 /// window scale up to 9 pulls back the right edge that the SYN-ACK's 16640 promised (RFC 9293 §3.8.6).
 pub(super) const CAPACITY: u32 = 17 * 1024;
+/// The most pieces that are kept out of order: a hello of the longest kind has 32 segments at the smallest MSS.
+const PIECES: usize = 64;
 const _: () = assert!(sni::MAX_STREAM + 2 * postgres::REQUEST_LEN <= CAPACITY as usize);
 
 /// The beginning of a client's stream: segments in, in any order; one contiguous run of octets out.
@@ -48,6 +50,11 @@ impl Stream {
         }
     }
 
+    /// Octets that are kept.
+    pub(super) fn held(&self) -> usize {
+        self.octets.len() + self.waiting as usize
+    }
+
     /// Takes a segment's data. The first copy of an octet counts.
     pub(super) fn insert(&mut self, seq: Seq, octets: Vec<u8>, fin: bool) {
         if octets.is_empty() && !fin {
@@ -57,7 +64,7 @@ impl Stream {
         match self.base {
             Some(base) => self.place(base, piece),
             None if self.waiting + piece.octets.len() as u32 <= CAPACITY
-                && self.parked.len() < 64 =>
+                && self.parked.len() < PIECES =>
             {
                 self.waiting += piece.octets.len() as u32;
                 self.parked.push(piece);
@@ -84,7 +91,7 @@ impl Stream {
             self.close_gaps();
         } else if self.waiting + octets.len() as u32 <= CAPACITY {
             let known = self.ahead.get(&offset).map_or(0, Vec::len);
-            if octets.len() > known {
+            if octets.len() > known && (known > 0 || self.ahead.len() < PIECES) {
                 self.waiting += (octets.len() - known) as u32;
                 self.ahead.insert(offset, octets);
             }
@@ -198,6 +205,25 @@ mod tests {
                 prop_assert!(stream.waiting <= CAPACITY);
                 prop_assert!(stream.len() <= CAPACITY);
             }
+        }
+    }
+
+    /// Each costs far more than its octets.
+    #[test]
+    fn so_are_its_pieces() {
+        for begun in [false, true] {
+            let mut stream = Stream::default();
+            if begun {
+                stream.begin(Seq(0));
+            }
+            for at in (1..CAPACITY).step_by(2) {
+                stream.insert(Seq(at), vec![0], false);
+            }
+            assert!(stream.ahead.len() + stream.parked.len() <= PIECES, "{begun}");
+            // A client that sends everything again, in order, is understood all the same.
+            stream.begin(Seq(0));
+            (0..100).for_each(|at| stream.insert(Seq(at), vec![0], false));
+            assert!(stream.len() >= 100);
         }
     }
 

@@ -28,7 +28,7 @@ fn backend(last: u16) -> Backend {
     }
 }
 
-fn hello(size: usize) -> Vec<u8> {
+pub(super) fn hello(size: usize) -> Vec<u8> {
     let mut extensions = b"\0\0\0\x0e\0\x0c\0\0\x09a.example".to_vec();
     extensions.extend([0, 51]);
     extensions.extend((size as u16).to_be_bytes());

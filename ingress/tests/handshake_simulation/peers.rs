@@ -189,6 +189,7 @@ impl Client {
             | Outcome::HelloTimeout
             | Outcome::ClientGone
             | Outcome::Overloaded
+            | Outcome::Crowded
             | Outcome::EarlyData
             | Outcome::Replaced => Seen::Reset,
         };

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use ingress::dataplane::{
     Counters, Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, Routes, Secrets,
 };
@@ -47,6 +47,7 @@ pub struct Bench {
     pub flows: FlowTable,
     pub maps: FlowMaps,
     answers: Array<MapData, Bucket>,
+    neighbours: HashMap<MapData, u32, Bucket>,
     counters: Counters,
     ring: RingBuf<MapData>,
     before: Counts,
@@ -77,6 +78,7 @@ impl Bench {
         let answers = MapData::from_pin(directory.join("ANSWERS")).unwrap();
         let shield = dataplane.shield_program().unwrap().fd().unwrap();
         let shield = shield.as_fd().try_clone_to_owned().unwrap();
+        let neighbours = MapData::from_pin(directory.join("NEIGHBOURS")).unwrap();
         let mut program = |hook: Hook| {
             let program = dataplane.program(hook.program()).unwrap();
             program.fd().unwrap().as_fd().try_clone_to_owned().unwrap()
@@ -94,6 +96,7 @@ impl Bench {
             flows: FlowTable::open(tables.flows),
             maps: FlowMaps::open(&directory).unwrap(),
             answers: Array::try_from(Map::Array(answers)).unwrap(),
+            neighbours: HashMap::try_from(Map::LruHashMap(neighbours)).unwrap(),
             counters: tables.counters,
             ring: tables.upcalls,
             before: Counts::default(),
@@ -112,6 +115,7 @@ impl Bench {
         self.secrets.set_keys(place::KEYS).unwrap();
         self.secrets.beat(now()).unwrap();
         self.grant_answers(BURST);
+        self.forget_neighbours();
         while self.ring.next().is_some() {}
         self.before = self.count();
     }
@@ -121,6 +125,14 @@ impl Bench {
         self.answers.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
     }
 
+    /// Every neighbourhood of clients may hand up as much as at first.
+    pub fn forget_neighbours(&mut self) {
+        let known: Vec<u32> = self.neighbours.keys().filter_map(Result::ok).collect();
+        for key in known {
+            self.neighbours.remove(&key).unwrap();
+        }
+    }
+
     /// Leaves no room in the ring for another record, until a look at the next run empties it.
     pub fn fill_ring(&mut self) {
         let port = 1u16;
@@ -128,12 +140,14 @@ impl Bench {
         self.marks.pend(&tuple, now()).unwrap();
         // Large records, and small ones into what they leave.
         for len in [3000, 10] {
+            self.forget_neighbours();
             let filling = Tcp { source: port, payload: vec![0; len], ..place::client_segment() };
             let frame = unpadded(&filling.over4(&place::from_client()));
             let skb = Skb { repeat: 600, ..Skb::default() };
             test_run(self.uplink.as_fd(), &frame, skb).unwrap();
         }
         self.marks.unpend(&tuple);
+        self.forget_neighbours();
         self.before = self.count();
     }
 

@@ -81,9 +81,9 @@ fn errors_about_others_are_the_kernels() {
 #[test]
 fn they_are_rationed() {
     let mut bench = bench();
-    bench.grant_answers(0);
     let packet = router().around(ICMP, &error(3, &quoted()));
     let refused = (0..200).filter(|_| {
+        bench.grant_answers(0);
         let fate = bench.uplink(&packet).fate;
         assert!(matches!(fate, Fate::Handed | Fate::Dropped(DropReason::RateLimited)), "{fate:?}");
         fate != Fate::Handed

@@ -1,6 +1,7 @@
 //! What strangers can take from the daemon: so many answers, and so much room in its ring.
 
 use ingress_common::cookie;
+use ingress_common::maps::ClientKey;
 use ingress_common::tcp::{Seq, SynOptions};
 use ingress_common::upcall::Upcall;
 use ingress_common::verdict::DropReason;
@@ -8,8 +9,8 @@ use ingress_common::verdict::DropReason;
 use crate::bench::{Bench, Fate, bench, now};
 use crate::frame::{Ip4, Tcp, ethernet};
 use crate::place::{
-    CLIENT_ISN, KEYS, backend_key, backend_segment, client_key, client_segment, from_backend,
-    from_client, splice,
+    CLIENT_ISN, KEYS, LISTEN, backend_key, backend_segment, client_key, client_segment,
+    from_backend, from_client, splice,
 };
 use crate::test_run::Skb;
 
@@ -35,7 +36,8 @@ fn answers_are_rationed() {
     }
     let earned = (now() - begun) / 1_000_000 + 1;
     assert!(asked <= earned, "{asked} answers, {earned} earned");
-    assert!(refused > 0);
+    // An emulated machine may be too slow to ask for more than it earns.
+    assert!(refused > 0 || earned > 2000, "{asked} answers, {earned} earned");
 }
 
 /// At first there is a burst of them.
@@ -87,4 +89,38 @@ fn a_full_ring() {
     expect_overflow(&mut bench, &stranger, true);
     bench.marks.expect(&backend_key(), now()).unwrap();
     expect_overflow(&mut bench, &backend_segment().over6(&from_backend()), false);
+}
+
+/// One neighbourhood of clients fills at most half of the ring, and costs the others nothing.
+#[test]
+fn neighbourhoods_are_rationed() {
+    let mut bench = bench();
+    let limited = |bench: &mut Bench, client: [u8; 4], packets: u32| -> u64 {
+        let options = SynOptions::default();
+        let key = ClientKey::new(
+            client,
+            5000u16.to_be_bytes(),
+            LISTEN.ip().octets(),
+            443u16.to_be_bytes(),
+        );
+        let cookie = cookie::mint(&KEYS, now(), &key, Seq(CLIENT_ISN), &options);
+        let hello = Tcp { source: 5000, ack: cookie.plus(1).0, ..client_segment() };
+        let packet = hello.over4(&Ip4 { source: client.into(), ..from_client() });
+        let begun = now();
+        let seen = (0..packets).filter(|_| {
+            let fate = bench.uplink(&packet).fate;
+            assert!(matches!(fate, Fate::Handed | Fate::Dropped(DropReason::RateLimited)));
+            fate != Fate::Handed
+        });
+        let limited = seen.count() as u64;
+        let earned = 2048 + (now() - begun) / 125_000 + 1;
+        assert!(u64::from(packets) - limited <= earned, "{limited} of {packets}, {earned} earned");
+        limited
+    };
+    let first = limited(&mut bench, [203, 0, 113, 9], 200);
+    assert_eq!(first, 0, "there is a burst");
+    // An emulated machine may be too slow to use it up.
+    let (begun, more) = (now(), limited(&mut bench, [203, 0, 113, 10], 20_000));
+    assert!(more > 0 || now() - begun > 2_000_000_000, "{more}: neighbours share");
+    assert_eq!(limited(&mut bench, [203, 0, 114, 9], 200), 0, "others have their own");
 }

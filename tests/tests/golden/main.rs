@@ -12,6 +12,7 @@ mod icmp4;
 mod ipv6;
 mod limits;
 mod listed;
+mod loads;
 mod mss;
 mod pins;
 mod place;

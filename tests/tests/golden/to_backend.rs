@@ -11,7 +11,7 @@ use crate::frame::{DF, Ip4, Ip6, Tcp, ethernet, flag, read6, unpadded};
 use crate::place::{
     self, BACKEND_ISN, COOKIE, MTU, client_segment, from_client, splice, to_backend,
 };
-use crate::test_run::Skb;
+use crate::test_run::{Skb, translates_batches};
 
 const DELTA: u32 = COOKIE.wrapping_sub(BACKEND_ISN);
 
@@ -202,10 +202,13 @@ fn batches() {
     let batch = Tcp { payload: vec![9; 3000], ..client_segment() };
     let packet = batch.over4(&from_client());
     let skb = Skb { gso_size: 1360, gso_segs: 3, ..Skb::default() };
-    let seen = bench.uplink_frame(&unpadded(&packet), skb);
-    assert_eq!(read6(seen.sent()).1, acked(&batch));
-    assert_eq!(seen.traffic, [(Traffic::Nat46In, 3, packet.len() as u64)]);
-    assert_eq!((bench.to_backend().packets, bench.to_backend().bytes), (3, packet.len() as u64));
+    if translates_batches() {
+        let seen = bench.uplink_frame(&unpadded(&packet), skb);
+        assert_eq!(read6(seen.sent()).1, acked(&batch));
+        assert_eq!(seen.traffic, [(Traffic::Nat46In, 3, packet.len() as u64)]);
+        let flow = bench.to_backend();
+        assert_eq!((flow.packets, flow.bytes), (3, packet.len() as u64));
+    }
     let skb = Skb { gso_size: 1361, ..skb };
     let seen = bench.uplink_frame(&unpadded(&packet), skb);
     assert_eq!(seen.fate, Fate::Dropped(DropReason::TooBig));
