@@ -22,7 +22,8 @@ pub fn forget(value: u64, salt: u64) -> u64 {
     }
 }
 
-/// Keeps the compiler from leaving out a check of `value` that it can prove and the verifier cannot.
+/// Keeps the compiler from leaving out a check of `value` that it can prove and the verifier cannot, and from
+/// keeping the checked value on the stack, where older verifiers lose its bounds.
 #[inline(always)]
 #[must_use]
 pub fn opaque(value: u64) -> u64 {
