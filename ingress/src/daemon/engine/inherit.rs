@@ -7,10 +7,10 @@ use ingress_common::{
     tcp::{Seq, Timestamps},
 };
 
-use super::{Core, log_send};
+use super::Core;
 use crate::{
     flows::Delivered,
-    handshake::{ClientTuple, Owed, Segment},
+    handshake::{ClientTuple, Owed},
 };
 
 impl Core {
@@ -25,10 +25,7 @@ impl Core {
             match self.flows.delivered(tuple, end) {
                 Delivered::Wholly => {}
                 Delivered::InPart => {
-                    self.flows.remove(tuple);
-                    // Not exact: it has the client tell its numbers, which get an exact one.
-                    let reset = Segment::reset(owed.cookie.plus(1), Some(end));
-                    log_send(self.transmit.v4(tuple.listen, tuple.client, &reset));
+                    self.kill(tuple);
                     tracing::info!(client = %tuple.client, "reset: an earlier daemon owed it too much");
                 }
                 Delivered::Nothing => self.resume(tuple, &owed),
