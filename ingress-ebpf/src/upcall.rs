@@ -25,8 +25,9 @@ static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 
 /// Answers a second that strangers can make the daemon send, and how many at once.
 const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
-/// Segments that one neighbourhood of clients can hand up. The ring holds two such bursts.
-const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 8000, burst: 2048 };
+/// Segments that one neighbourhood of clients can hand up: fewer than a busy daemon gets through, and the ring
+/// holds four such bursts.
+const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 4000, burst: 1024 };
 
 /// An IPv4 header without anything behind it.
 const SHORTEST: u64 = 20;

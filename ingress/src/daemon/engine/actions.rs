@@ -165,6 +165,9 @@ impl Core {
         if outcome == Outcome::Spliced {
             self.shared.handshake_seconds.observe(elapsed);
             tracing::debug!(%client, listen = %tuple.listen, host, ?elapsed, "spliced");
+        } else if host == "-" {
+            // Anybody can cause these, and as many as they like: the counters tell.
+            tracing::debug!(%client, listen = %tuple.listen, outcome = outcome_name, "refused");
         } else {
             tracing::info!(%client, listen = %tuple.listen, host, outcome = outcome_name, "refused");
         }
