@@ -3,6 +3,7 @@
 pub mod config;
 pub mod dataplane;
 pub mod netlink;
+pub mod wireguard;
 pub mod wire;
 pub mod upcall;
 pub mod handshake;

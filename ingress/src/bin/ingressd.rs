@@ -1,6 +1,6 @@
 //! The daemon.
 
-use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, os::unix::net::UnixStream, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -71,10 +71,25 @@ fn detach(config: &Config) -> Result<()> {
 }
 
 fn run(path: PathBuf, config: Config) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log();
     // The engine is one task; the second thread keeps it from waiting for a scrape or a listing.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(daemon::run(path, config))
+}
+
+/// To stderr: coloured on a terminal, without a time of its own where the journal notes one.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal && !no_colour);
+    if std::env::var_os("JOURNAL_STREAM").is_some() && !terminal {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
 }

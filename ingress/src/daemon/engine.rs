@@ -12,11 +12,11 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{clock::boot_nanos, keys, shared::Shared};
+use super::{clock::boot_nanos, keys, ration::Ration, shared::Shared};
 use crate::{
     dataplane::{FlowMaps, Marks, Pins, Secrets},
     flows::{Cause, FlowTable, Survey},
-    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, ResolveError},
+    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
     upcall::Upcalls,
@@ -78,8 +78,10 @@ struct Core {
     expected: HashMap<BackendKey, ClientTuple>,
     /// Whose owed octets a backend's acknowledgment covers.
     watched: HashMap<BackendKey, ClientTuple>,
-    /// The tuple whose flow found no room, for the rest of its actions.
-    refused: Option<ClientTuple>,
+    /// Tuples whose flow the table did not take, until their handshake ends.
+    refused: HashMap<ClientTuple, Outcome>,
+    /// Of log lines about refusals.
+    ration: Ration,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
     shared: Arc<Shared>,
@@ -113,7 +115,8 @@ impl Engine {
             )?,
             expected: HashMap::new(),
             watched: HashMap::new(),
-            refused: None,
+            refused: HashMap::new(),
+            ration: Ration::new(Instant::now()),
             resolutions,
             survey_results,
             shared,
@@ -175,7 +178,10 @@ impl Core {
             self.secrets.set_keys(keys)?;
             self.keys = keys;
         }
-        self.secrets.beat(now)
+        self.secrets.beat(now)?;
+        // systemd, too, takes a stuck engine for an absent one.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event) {
@@ -194,7 +200,6 @@ impl Core {
         for action in actions.drain(..) {
             self.act(action);
         }
-        self.refused = None;
         self.actions = actions;
     }
 

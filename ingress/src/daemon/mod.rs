@@ -9,10 +9,15 @@ mod desk;
 mod engine;
 mod keys;
 mod plan;
+mod ration;
 mod reconciler;
+mod refusals;
 mod shared;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
@@ -24,7 +29,7 @@ use tokio::{
 use crate::{
     config::{Config, Xdp},
     control,
-    dataplane::Dataplane,
+    dataplane::{Dataplane, FlowMaps},
     metrics,
     netlink::Netlink,
 };
@@ -43,6 +48,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     }
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
+    note_capacity(&shared, &dataplane)?;
     let netlink = Netlink::connect()?;
     let (requests, inbox) = mpsc::channel(16);
     let mut reconciler = Reconciler::new(
@@ -102,6 +108,20 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let _ = control.await;
     tracing::info!("stopped; established flows go on");
     result
+}
+
+/// A pinned table keeps the size that it was made with, and its flows are worth more than another size.
+fn note_capacity(shared: &Shared, dataplane: &Dataplane) -> Result<()> {
+    let wanted = shared.config().daemon.flows;
+    let real = FlowMaps::capacity(dataplane.directory())?;
+    if real != wanted {
+        tracing::warn!(
+            "[daemon] flows = {wanted} has no effect: the pinned flow table has room for {real}. To make it \
+             anew, which ends its flows: stop ingressd, run `ingressd detach`, start it again"
+        );
+    }
+    shared.flow_capacity.store(u64::from(real), Ordering::Relaxed);
+    Ok(())
 }
 
 /// SIGHUP: as `ingressctl reload`, with the answer in the log.

@@ -11,6 +11,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use super::refusals::Refusals;
 use crate::{
     config::{Config, Protocol},
     control::{Interface, Reload},
@@ -33,6 +34,10 @@ pub struct Shared {
     pub handshake_seconds: HandshakeSeconds,
     /// What has happened.
     pub tally: Tally,
+    /// What was refused of late.
+    pub refusals: Refusals,
+    /// How many flows fit into the pinned table, whatever the configuration says.
+    pub flow_capacity: AtomicU64,
     config: RwLock<Arc<Config>>,
     applied: RwLock<Arc<Applied>>,
     last_reload: RwLock<Reload>,
@@ -67,8 +72,6 @@ pub struct Listening {
 pub struct Tally {
     /// Flows installed.
     pub opened: AtomicU64,
-    /// Flows refused because the table was full.
-    pub table_full: AtomicU64,
     closed: RwLock<BTreeMap<Cause, u64>>,
     outcomes: RwLock<BTreeMap<Outcome, u64>>,
 }
@@ -82,6 +85,8 @@ impl Shared {
             resolver: Resolver::new(&config.dns, &config.hosts),
             handshake_seconds: HandshakeSeconds::default(),
             tally: Tally::default(),
+            refusals: Refusals::default(),
+            flow_capacity: AtomicU64::new(u64::from(config.daemon.flows)),
             config: RwLock::new(Arc::new(config)),
             applied: RwLock::default(),
             last_reload: RwLock::new(Reload { timestamp_seconds: unix_now(), error: None }),

@@ -15,8 +15,8 @@ use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
 pub use attach::{Attached, Hook};
 pub use pins::Pins;
 pub use tables::{
-    Counters, Devices, FlowMaps, Listeners, Marks, Routes, Secrets, SiteNames, Tables, host,
-    host_name,
+    Counters, Devices, FlowMaps, Heartbeat, Listeners, Marks, Routes, Secrets, SiteNames, Tables,
+    host, host_name,
 };
 
 /// The object that ingress/build.rs made.

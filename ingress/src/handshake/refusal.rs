@@ -47,7 +47,9 @@ impl Farewell {
             | Outcome::ClientGone
             | Outcome::Overloaded
             | Outcome::EarlyData
-            | Outcome::Replaced => Self::Reset,
+            | Outcome::Replaced
+            | Outcome::TableFull
+            | Outcome::NotInstalled => Self::Reset,
         }
     }
 }

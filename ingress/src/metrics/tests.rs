@@ -47,6 +47,7 @@ impl Source for Fixed {
                     attachment: Attachment::Tcx,
                 },
                 prefixes: Vec::new(),
+                wireguard: true,
                 last_handshake_timestamp_seconds: Some(1_700_000_000),
             }],
             config_last_reload_successful: true,

@@ -189,7 +189,9 @@ impl Client {
             | Outcome::ClientGone
             | Outcome::Overloaded
             | Outcome::EarlyData
-            | Outcome::Replaced => Seen::Reset,
+            | Outcome::Replaced
+            | Outcome::TableFull
+            | Outcome::NotInstalled => Seen::Reset,
         };
         self.seen == Some(seen)
     }

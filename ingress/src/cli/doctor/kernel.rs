@@ -11,9 +11,10 @@ const TCX: (u32, u32) = (6, 6);
 /// The first of each series in which CVE-2025-38192 is repaired; later series never had it.
 const REPAIRED: [(u32, u32, u32); 5] =
     [(5, 15, 209), (6, 1, 167), (6, 6, 95), (6, 12, 35), (6, 15, 4)];
-const NET_ADMIN: u32 = 12;
-const NET_RAW: u32 = 13;
-const BPF: u32 = 39;
+/// What ingressd needs, as `linux/capability.h` numbers it. With PERFMON the verifier accepts comparisons of
+/// packet pointers.
+const NEEDED: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
 
 pub(super) fn version(host: &Host) -> Finding {
     let Some((major, minor, patch)) = running(host) else {
@@ -53,27 +54,51 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
     Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
 
+/// Those of whoever runs the doctor, who mostly is who would start ingressd.
 pub(super) fn capabilities(host: &Host) -> Finding {
+    const CHECK: &str = "capabilities";
     let status = host.read("proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .unwrap_or(0);
-    let missing: Vec<&str> =
-        [(NET_ADMIN, "CAP_NET_ADMIN"), (NET_RAW, "CAP_NET_RAW"), (BPF, "CAP_BPF")]
-            .into_iter()
-            .filter(|(number, _)| effective & (1 << number) == 0)
-            .map(|(_, name)| name)
-            .collect();
+    let missing = missing(&status);
     if missing.is_empty() {
-        return Finding::ok("capabilities", "ingressd can be run from here");
+        return Finding::ok(CHECK, "ingressd can be run from here");
+    }
+    let what = format!("without {} ingressd cannot be run from here", missing.join(", "));
+    let root = field(&status, "Uid:").and_then(|uids| uids.split_whitespace().nth(1)) == Some("0");
+    if root {
+        let remedy = "give them to this container or service; root alone is not enough";
+        return Finding::fail(CHECK, what, remedy);
     }
     Finding::warn(
-        "capabilities",
-        format!("without {} ingressd cannot be run from here", missing.join(", ")),
+        CHECK,
+        what,
         "run the doctor as root; ingress.service gives ingressd what it needs",
     )
+}
+
+/// Those of the running ingressd; nothing to say where it has all, or is not ours to look at.
+pub(super) fn capabilities_of(host: &Host, pid: u32) -> Option<Finding> {
+    let missing = missing(&host.read(&format!("proc/{pid}/status"))?);
+    (!missing.is_empty()).then(|| {
+        Finding::fail(
+            "capabilities",
+            format!("ingressd runs without {}", missing.join(", ")),
+            "see CapabilityBoundingSet in ingress.service, and restart it",
+        )
+    })
+}
+
+fn missing(status: &str) -> Vec<&'static str> {
+    let effective = field(status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
+    let effective = effective.unwrap_or(0);
+    NEEDED
+        .into_iter()
+        .filter(|(number, _)| effective & (1 << number) == 0)
+        .map(|(_, name)| name)
+        .collect()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 pub(super) fn bpffs(host: &Host, directory: &Path) -> Finding {
@@ -99,6 +124,7 @@ pub(super) fn bpffs(host: &Host, directory: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::{super::Verdict, *};
+    use crate::netlink::Snapshot;
 
     #[test]
     fn kernels_are_told_apart() {
@@ -114,8 +140,28 @@ mod tests {
             std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
             std::fs::write(root.path().join("proc/sys/kernel/osrelease"), release).unwrap();
             std::fs::write(root.path().join("proc/version"), version).unwrap();
-            let finding = super::version(&Host::at(root.path()));
+            let finding = super::version(&Host::at(root.path(), Snapshot::default()));
             assert_eq!(finding.verdict, verdict, "{release} {finding:?}");
+        }
+    }
+
+    #[test]
+    fn each_capability_is_needed() {
+        // The order of NEEDED is that of its numbers.
+        for (lacks, verdict, named) in [
+            ("000001ffffffffff", Verdict::Ok, ""),
+            ("000001bfffffffff", Verdict::Fail, "CAP_PERFMON"),
+            ("0000017fffffffff", Verdict::Fail, "CAP_BPF"),
+            ("000001ffffffdfff", Verdict::Fail, "CAP_NET_RAW"),
+            ("000001ffffffcfff", Verdict::Fail, "CAP_NET_ADMIN, CAP_NET_RAW"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
+            let status = format!("Uid:\t0\t0\t0\t0\nCapEff:\t{lacks}\n");
+            std::fs::write(root.path().join("proc/self/status"), status).unwrap();
+            let finding = super::capabilities(&Host::at(root.path(), Snapshot::default()));
+            assert_eq!(finding.verdict, verdict, "{finding:?}");
+            assert!(finding.what.contains(named), "{finding:?}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the handshakes want done, done.
 
-use std::{net::SocketAddrV6, time::Duration};
+use std::{
+    net::SocketAddrV6,
+    time::{Duration, Instant},
+};
 
 use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
 
@@ -23,6 +26,7 @@ impl Core {
                 if self.flows.remove(tuple) {
                     self.shared.tally.closed(Cause::Replaced);
                 }
+                self.refused.remove(&tuple);
                 warn("mark a client", self.marks.pend(&client_key(tuple), boot_nanos()));
             }
             Action::Resolve { tuple, host } => self.resolve(tuple, host),
@@ -39,7 +43,7 @@ impl Core {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
             }
             Action::ToBackend { tuple, backend, segment } => {
-                if self.refused != Some(tuple) {
+                if !self.refused.contains_key(&tuple) {
                     self.to_backend(tuple, &backend, &segment);
                 }
             }
@@ -74,11 +78,13 @@ impl Core {
                 }
             }
             Err(error) => {
-                if matches!(error, InstallError::Full) {
-                    Tally::bump(&self.shared.tally.table_full);
-                }
-                tracing::warn!(client = %tuple.client, host = %splice.host, "refused: {error}");
+                let outcome = match error {
+                    InstallError::Full => Outcome::TableFull,
+                    InstallError::Kernel(_) => Outcome::NotInstalled,
+                };
+                tracing::debug!(client = %tuple.client, host = %splice.host, "refused: {error}");
                 self.refuse(tuple, splice);
+                self.refused.insert(tuple, outcome);
             }
         }
         self.marks.unpend(&client_key);
@@ -91,7 +97,6 @@ impl Core {
         let to_client = Segment::reset(splice.cookie.plus(1), Some(acknowledged));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
         self.to_backend(tuple, &splice.backend, &Segment::reset(acknowledged, None));
-        self.refused = Some(tuple);
     }
 
     fn finish(
@@ -110,14 +115,23 @@ impl Core {
             .collect();
         theirs.iter().for_each(|key| self.unexpect(key));
         self.watched.retain(|_, whose| *whose != tuple);
+        let outcome = self.refused.remove(&tuple).unwrap_or(outcome);
         self.shared.tally.outcome(outcome);
-        let host = host.map_or("-", HostName::as_str);
-        let (client, outcome_name) = (tuple.client, outcome.as_str());
+        let (client, listen) = (tuple.client, tuple.listen);
+        let name = host.map_or("-", HostName::as_str);
         if outcome == Outcome::Spliced {
             self.shared.handshake_seconds.observe(elapsed);
-            tracing::debug!(%client, listen = %tuple.listen, host, ?elapsed, "spliced");
-        } else {
-            tracing::info!(%client, listen = %tuple.listen, host, outcome = outcome_name, "refused");
+            tracing::debug!(%client, %listen, host = name, ?elapsed, "spliced");
+            return;
+        }
+        self.shared.refusals.note(host.map(HostName::as_str), outcome);
+        if let Some(held_back) = self.ration.take(Instant::now()) {
+            if held_back > 0 {
+                tracing::info!(
+                    "{held_back} more refusals were not logged; `ingressctl stats` counts them"
+                );
+            }
+            tracing::info!(%client, %listen, host = name, outcome = outcome.as_str(), "refused");
         }
     }
 
@@ -144,7 +158,7 @@ async fn backends(
     let addresses = shared.resolver.lookup(host.as_str()).await.map_err(|error| match error {
         LookupError::NotFound => ResolveError::NotFound,
         LookupError::Failed(reason) => {
-            tracing::info!(%host, "cannot be looked up: {reason}");
+            tracing::debug!(%host, "cannot be looked up: {reason}");
             ResolveError::Failed
         }
     })?;
