@@ -7,6 +7,7 @@
 mod clock;
 mod desk;
 mod engine;
+mod history;
 mod keys;
 mod plan;
 mod ration;
@@ -79,9 +80,10 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         .with_context(|| format!("listen on {}", config.control.socket.display()))?;
     let control = tokio::spawn(server.serve(desk.clone()));
     if let Some(address) = config.metrics.listen {
+        tokio::spawn(desk.clone().keep_history());
         let registry =
-            metrics::registry(desk, shared.resolver.metrics(), &shared.handshake_seconds);
-        let server = metrics::Server::bind(address, registry)
+            metrics::registry(desk.clone(), shared.resolver.metrics(), &shared.handshake_seconds);
+        let server = metrics::Server::bind(address, registry, desk)
             .await
             .with_context(|| format!("listen on {address} for [metrics]"))?;
         tokio::spawn(server.serve());

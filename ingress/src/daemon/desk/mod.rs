@@ -2,6 +2,7 @@
 
 mod counts;
 mod listing;
+mod page;
 mod sample;
 mod state;
 
@@ -13,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{engine::Request as Ask, reconciler::Reload, shared::Shared};
+use super::{engine::Request as Ask, history::History, reconciler::Reload, shared::Shared};
 use crate::{
     control::{self, Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
     dataplane::Counters,
@@ -31,6 +32,8 @@ pub struct Desk {
     reloads: mpsc::Sender<Reload>,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// For pictures.
+    history: std::sync::Mutex<History>,
 }
 
 impl Desk {
@@ -41,7 +44,14 @@ impl Desk {
         engine: mpsc::Sender<Ask>,
         reloads: mpsc::Sender<Reload>,
     ) -> Self {
-        Self { shared, counters, engine, reloads, reloading: Mutex::new(()) }
+        Self {
+            shared,
+            counters,
+            engine,
+            reloads,
+            reloading: Mutex::new(()),
+            history: std::sync::Mutex::default(),
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T> {

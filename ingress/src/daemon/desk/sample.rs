@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Protocol,
     control::{FlowState, FlowTable},
-    metrics::{FlowCount, Sample, Source},
+    metrics::{FlowCount, Page, Sample, Source},
 };
 
 impl Source for Desk {
@@ -37,5 +37,9 @@ impl Source for Desk {
             sites: sites(&self.shared, &config),
             config_last_reload_successful: self.shared.last_reload().error.is_none(),
         }
+    }
+
+    fn page(&self) -> Page {
+        self.draw()
     }
 }

@@ -94,6 +94,6 @@ fn heartbeat_age(shared: &Shared) -> Result<Duration> {
     Ok(Duration::from_nanos(boot_nanos().saturating_sub(last)))
 }
 
-fn absent(name: &str) -> Interface {
+pub(super) fn absent(name: &str) -> Interface {
     Interface { name: name.to_owned(), index: None, mtu: None, attachment: Attachment::None }
 }
