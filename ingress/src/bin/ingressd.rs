@@ -1,9 +1,15 @@
 //! The daemon.
 
-use std::{io::IsTerminal, os::unix::net::UnixStream, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::IsTerminal,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ingress::{
     config::{Config, DEFAULT_PATH},
     daemon, dataplane,
@@ -24,50 +30,75 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Command {
     /// Runs until SIGTERM; established flows go on without it (the default).
     Run,
     /// Checks the configuration: exit 0 if it is right, 78 if not.
     Check,
     /// Takes the programs off the interfaces and ends every flow.
-    Detach,
+    Detach {
+        /// Where they are pinned, if no configuration says so any more.
+        #[arg(long, value_name = "DIRECTORY")]
+        bpffs: Option<PathBuf>,
+    },
+    /// Writes the manual page.
+    #[command(hide = true)]
+    Man {
+        /// Into this directory.
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
+    let Arguments { config: path, command } = Arguments::parse();
+    let done = match command.unwrap_or(Command::Run) {
+        Command::Run => configured(&path, |config| run(path.clone(), config)),
+        Command::Check => configured(&path, |_| {
+            println!("{}: right", path.display());
+            Ok(())
+        }),
+        Command::Detach { bpffs: None } => configured(&path, |config| {
+            nobody_answers(&config.control.socket)?;
+            detach(&config.daemon.bpffs)
+        }),
+        Command::Detach { bpffs: Some(bpffs) } => detach(&bpffs).map(|()| ExitCode::SUCCESS),
+        Command::Man { directory } => man(&directory).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("ingressd: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Does what needs a configuration.
+fn configured(path: &Path, then: impl FnOnce(Config) -> Result<()>) -> Result<ExitCode> {
+    match Config::load(path) {
+        Ok(config) => then(config).map(|()| ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(CONFIGURATION);
-        }
-    };
-    let result = match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(arguments.config, config),
-        Command::Check => {
-            println!("{}: right", arguments.config.display());
-            Ok(())
-        }
-        Command::Detach => detach(&config),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ingressd: {error:#}");
-            ExitCode::FAILURE
+            Ok(ExitCode::from(CONFIGURATION))
         }
     }
 }
 
-fn detach(config: &Config) -> Result<()> {
-    let socket = &config.control.socket;
+fn nobody_answers(socket: &Path) -> Result<()> {
     if UnixStream::connect(socket).is_ok() {
         bail!("an ingressd answers on {}; stop it first, or it attaches again", socket.display());
     }
-    let links = dataplane::detach_all(&config.daemon.bpffs)?;
-    println!("{links} programs detached, {} is clean", config.daemon.bpffs.display());
     Ok(())
+}
+
+fn detach(bpffs: &Path) -> Result<()> {
+    let links = dataplane::detach_all(bpffs)?;
+    println!("{links} programs detached, {} is clean", bpffs.display());
+    Ok(())
+}
+
+fn man(directory: &Path) -> Result<()> {
+    let page = clap_mangen::Man::new(Arguments::command()).section("8");
+    let mut file = File::create(directory.join("ingressd.8"))?;
+    Ok(page.render(&mut file)?)
 }
 
 fn run(path: PathBuf, config: Config) -> Result<()> {

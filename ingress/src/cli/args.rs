@@ -66,6 +66,12 @@ pub enum Command {
         /// Which
         shell: Shell,
     },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Into this directory
+        directory: PathBuf,
+    },
 }
 
 /// `ingressctl flows`.

@@ -44,6 +44,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             clap_complete::generate(*shell, &mut Args::command(), "ingressctl", &mut script);
             write(&script)
         }
+        Command::Man { directory } => Ok(clap_mangen::generate_to(Args::command(), directory)?),
     }
 }
 

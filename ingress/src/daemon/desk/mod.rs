@@ -1,6 +1,7 @@
 //! The desk: answers ingressctl and Prometheus from the same numbers.
 
 mod counts;
+mod explain;
 mod listing;
 mod page;
 mod sample;
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::{engine::Request as Ask, history::History, reconciler::Reload, shared::Shared};
 use crate::{
-    control::{self, Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
+    control::{Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
     dataplane::Counters,
     handshake::ClientTuple,
 };
@@ -117,11 +118,7 @@ impl Control for Desk {
                 Response::Flushed { names }
             }
             Request::Reload => self.reload().await,
-            Request::Explain { name } => {
-                let config = self.shared.config();
-                let explanation = control::explain(&config, &self.shared.resolver, &name).await;
-                Response::Explanation(explanation)
-            }
+            Request::Explain { name } => Response::Explanation(self.explain(&name).await),
         }
     }
 }
