@@ -100,7 +100,8 @@ fn rules_and_dashboard_know_the_names() -> Result<()> {
         let mut promtool = Command::new("promtool");
         process::output(promtool.current_dir(&rules).args([command, "rules", file]))?;
     }
-    let known = names(&scrape(&stage)?);
+    let scraped = scrape(&stage)?;
+    let known = names(&scraped);
     let rules = fs::read_to_string(rules.join("ingress.rules.yml"))?;
     let dashboard = fs::read_to_string(contrib().join("grafana/ingress.json"))?;
     serde_json::from_str::<Value>(&dashboard)?;

@@ -14,6 +14,7 @@ mod ration;
 mod reconciler;
 mod refusals;
 mod shared;
+mod watchdog;
 
 use std::{
     path::PathBuf,
@@ -94,6 +95,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     notify(&[NotifyState::Ready]);
+    watchdog::start(shared.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let result = loop {
         tokio::select! {

@@ -36,6 +36,8 @@ pub struct Shared {
     pub tally: Tally,
     /// What was refused of late.
     pub refusals: Refusals,
+    /// When the engine last beat, in nanoseconds since boot.
+    pub last_beat: AtomicU64,
     /// How many flows fit into the pinned table, whatever the configuration says.
     pub flow_capacity: AtomicU64,
     config: RwLock<Arc<Config>>,
@@ -86,6 +88,7 @@ impl Shared {
             handshake_seconds: HandshakeSeconds::default(),
             tally: Tally::default(),
             refusals: Refusals::default(),
+            last_beat: AtomicU64::default(),
             flow_capacity: AtomicU64::new(u64::from(config.daemon.flows)),
             config: RwLock::new(Arc::new(config)),
             applied: RwLock::default(),

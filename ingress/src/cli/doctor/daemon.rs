@@ -14,8 +14,8 @@ use crate::{
     dns::{LookupError, Resolver},
 };
 
-/// RFC 6761: it does not exist, and every server knows.
-const NOWHERE: &str = "ingress-doctor.invalid";
+/// RFC 6761: every server knows that it does not exist. Of `.invalid` the resolver itself knows, and asks nobody.
+const NOWHERE: &str = "ingress-doctor.test";
 
 pub(super) fn dns(config: &Config) -> Result<Finding, Failure> {
     const CHECK: &str = "dns";

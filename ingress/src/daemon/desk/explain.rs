@@ -15,8 +15,8 @@ use crate::{
     control::{self, Attachment, Explanation, SiteStatus},
 };
 
-/// As long as the engine waits for a backend before it tries the next.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// A router takes three seconds to find out that a neighbour is not there (RFC 4861), and then says so.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// Ports that are tried of one server.
 const MOST_PORTS: usize = 8;
 
