@@ -27,7 +27,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
@@ -35,6 +35,7 @@ const FILES: [(&str, &str); 8] = [
     ("README.md", "usr/share/doc/ingress/README.md"),
     ("CHANGELOG.md", "usr/share/doc/ingress/CHANGELOG.md"),
     ("ARCHITECTURE.md", "usr/share/doc/ingress/ARCHITECTURE.md"),
+    ("docs/operations.md", "usr/share/doc/ingress/operations.md"),
     ("docs/runbooks.md", "usr/share/doc/ingress/runbooks.md"),
 ];
 /// The shells, and where each looks for completions.
