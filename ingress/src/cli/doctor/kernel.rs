@@ -39,12 +39,10 @@ pub(super) fn version(host: &Host) -> Finding {
     Finding::ok("kernel", format!("{name}, {hook}"))
 }
 
-/// Debian's release name stays at patch 0; the true version stands behind it.
+/// Debian's release name stays at patch 0; the true version stands at the end of the other file, behind that of
+/// Debian's compiler.
 fn running(host: &Host) -> Option<(u32, u32, u32)> {
-    let debian = host.read("proc/version").and_then(|text| {
-        let (_, version) = text.split_once("(Debian ").or_else(|| text.split_once(" Debian "))?;
-        parse(version)
-    });
+    let debian = host.read("proc/version").and_then(|text| parse(text.rsplit_once(" Debian ")?.1));
     debian.or_else(|| parse(&host.read("proc/sys/kernel/osrelease")?))
 }
 
@@ -128,12 +126,18 @@ mod tests {
 
     #[test]
     fn kernels_are_told_apart() {
+        let debian = |version: &str| {
+            format!(
+                "Linux version 6.1.0 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) \
+                 12.2.0, GNU ld (GNU Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian {version}"
+            )
+        };
         for (release, version, verdict) in [
             ("6.12.41", "", Verdict::Ok),
             ("6.18.0-x", "", Verdict::Ok),
             ("6.8.0-60-generic", "", Verdict::Warn),
-            ("6.1.0-37-amd64", "Linux (gcc) #1 SMP Debian 6.1.140-1 (2025)", Verdict::Warn),
-            ("6.1.0-47-amd64", "Linux (gcc) #1 SMP Debian 6.1.170-1 (2026)", Verdict::Ok),
+            ("6.1.0-37-amd64", &debian("6.1.140-1 (2025-05-22)"), Verdict::Warn),
+            ("6.1.0-47-amd64", &debian("6.1.170-1 (2026-03-04)"), Verdict::Ok),
             ("5.4.0", "", Verdict::Fail),
         ] {
             let root = tempfile::tempdir().unwrap();
