@@ -58,10 +58,11 @@ fn family(socket: &Socket) -> io::Result<u16> {
     send(socket, GenlMessage::from_payload(request), NLM_F_REQUEST)?;
     let mut number = None;
     receive(socket, |answer: GenlCtrl| {
-        number = answer.nlas.iter().find_map(|attribute| match attribute {
-            GenlCtrlAttrs::FamilyId(number) => Some(*number),
-            _ => None,
-        });
+        for attribute in answer.nlas {
+            if let GenlCtrlAttrs::FamilyId(value) = attribute {
+                number = Some(value);
+            }
+        }
     })?;
     number.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
 }
@@ -147,13 +148,14 @@ where
                 .map_err(|error| invalid(error.to_string()))?;
             let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
             let several = message.header.flags & netlink_packet_core::NLM_F_MULTIPART != 0;
-            match message.payload {
-                NetlinkPayload::InnerMessage(message) => take(message.into_parts().1),
-                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                NetlinkPayload::Done(done) if done.code < 0 => {
-                    return Err(io::Error::from_raw_os_error(-done.code));
-                }
-                _ => return Ok(()),
+            if let NetlinkPayload::InnerMessage(message) = message.payload {
+                take(message.into_parts().1);
+            } else if let NetlinkPayload::Error(error) = message.payload {
+                return if error.code.is_some() { Err(error.to_io()) } else { Ok(()) };
+            } else if let NetlinkPayload::Done(done) = message.payload {
+                let failed = done.code < 0;
+                let error = || io::Error::from_raw_os_error(done.code.saturating_neg());
+                return if failed { Err(error()) } else { Ok(()) };
             }
             if !several {
                 return Ok(());

@@ -132,11 +132,15 @@ fn pressed(within: Duration) -> io::Result<Option<Key>> {
         return Ok(Some(Key::Redraw));
     };
     let control = modifiers.contains(KeyModifiers::CONTROL);
-    Ok(Some(match code {
-        KeyCode::Char('c') if control => Key::Quit,
-        KeyCode::Char('q') | KeyCode::Esc => Key::Quit,
-        KeyCode::Char('p' | ' ') => Key::Pause,
-        _ => Key::Redraw,
+    let quit = matches!(code, KeyCode::Char('q') | KeyCode::Esc)
+        || (control && code == KeyCode::Char('c'));
+    let pause = matches!(code, KeyCode::Char('p' | ' '));
+    Ok(Some(if quit {
+        Key::Quit
+    } else if pause {
+        Key::Pause
+    } else {
+        Key::Redraw
     }))
 }
 
@@ -149,9 +153,12 @@ fn remember(history: &mut VecDeque<u64>, view: &View) {
 
 /// Everything that the daemon knows of now.
 fn moment(context: &Context<'_>) -> Result<Moment, Failure> {
-    let ask = |request: Request| match call(context.socket, &request)? {
-        Response::Error { kind, message } => Err(Failure::refused(kind, &message)),
-        response => Ok(response),
+    let ask = |request: Request| {
+        let response = call(context.socket, &request)?;
+        if let Response::Error { kind, message } = &response {
+            return Err(Failure::refused(*kind, message));
+        }
+        Ok(response)
     };
     let unexpected =
         || Failure::failed("ingressd answers something else; are both of one version?");
