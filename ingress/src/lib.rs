@@ -1,5 +1,6 @@
 //! The library behind `ingressd` and `ingressctl`. Rooms stand in the order in which data meets them.
 
+pub mod capabilities;
 pub mod config;
 pub mod dataplane;
 pub mod netlink;

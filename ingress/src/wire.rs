@@ -206,6 +206,9 @@ mod tests {
             let from = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
             let mut packet = build_v4(from, from, &segment);
             packet[at] ^= 1 << bit;
+            // By chance, once in 2^16, this is what a checksum looks like that is yet to be filled in.
+            let pseudo = pseudo_v4([127, 0, 0, 1], [127, 0, 0, 1], TCP, (packet.len() - IPV4) as u16);
+            prop_assume!(u16::from_ne_bytes([packet[36], packet[37]]) != pseudo.fold());
             // The port, sequence and window fields are covered; the data offset may fail first.
             prop_assert!(read_v4(&packet, packet.len()).is_none());
         }

@@ -115,6 +115,11 @@ impl Daemon {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Result<nix::unistd::Pid> {
+        self.process.as_ref().map(Process::pid).context("the daemon does not run")
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::is_running)

@@ -4,12 +4,13 @@ use anyhow::{Context, Result};
 use ingress_tests::addresses::{VPS4, WWW};
 use ingress_tests::client::{ping6, random_file, same_content};
 use ingress_tests::daemon::{Daemon, config};
-use ingress_tests::process::wait_until;
+use ingress_tests::process::{self, wait_until};
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -92,6 +93,7 @@ fn addresses_of_the_uplink_are_listed_as_they_come_and_go() -> Result<()> {
 #[test]
 fn a_tunnel_that_shrinks_under_its_flows() -> Result<()> {
     let stage = stage();
+    forget_paths(&stage)?;
     let file = file(&stage)?;
     assert_eq!(offered_mss(&stage)?, 1360);
     let down = stage.by_name(WWW, "/changes.bin")?.args(&PACE).start();
@@ -117,6 +119,7 @@ fn a_tunnel_that_shrinks_under_its_flows() -> Result<()> {
 #[test]
 fn an_uplink_that_shrinks_under_its_flows() -> Result<()> {
     let stage = stage();
+    forget_paths(&stage)?;
     let file = file(&stage)?;
     let down = stage.by_name(WWW, "/changes.bin")?.args(&PACE).start();
     let up = stage.by_name(WWW, "/shrunk-uplink.bin")?.args(&PACE).upload(&file).start();
@@ -172,7 +175,7 @@ fn an_uplink_that_is_another_after_all() -> Result<()> {
         })
     })?;
     fetch(&stage, "/?another-uplink")?;
-    let ping = ping6(&stage.lab.www, &["-c2", "-i0.05", "2001:db8:c::2"])?;
+    let ping = ping6(&stage.lab.www, &["-c2", "-w5", "-i0.05", "2001:db8:c::2"])?;
     assert!(ping.contains(" 2 received"), "{ping}");
     Ok(())
 }
@@ -238,6 +241,16 @@ fn fetch(stage: &Stage, path: &str) -> Result<()> {
 fn tunnel(stage: &Stage) -> Result<Value> {
     let mut status = stage.daemon()?.ctl_json(&["status"])?;
     Ok(status["sites"][0]["interface"].take())
+}
+
+/// What an earlier test has taught the ends about the path's MTU.
+fn forget_paths(stage: &Stage) -> Result<()> {
+    for (namespace, family) in [(&stage.lab.client, "-4"), (&stage.lab.www, "-6")] {
+        let mut flush = Command::new("ip");
+        flush.args([family, "-netns", namespace.name(), "route", "flush", "cache"]);
+        process::output(&mut flush)?;
+    }
+    Ok(())
 }
 
 /// Both ends of the link, as a path has it: WireGuard's packets are cut in pieces from now on.

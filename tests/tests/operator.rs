@@ -1,14 +1,17 @@
 //! What operators do: reload, check, detach, and start what must not be started.
 
 use anyhow::{Context, Result};
-use ingress_tests::addresses::{WWW, WWW6};
+use ingress_tests::addresses::{CLIENT4, VPS4, WWW, WWW6};
 use ingress_tests::cleanup;
 use ingress_tests::client::{Curl, random_file};
 use ingress_tests::daemon::{config, once};
-use ingress_tests::process::wait_until;
+use ingress_tests::hello::Hello;
+use ingress_tests::process::{self, wait_until};
 use ingress_tests::shared::{Stage, stage};
 use nix::sys::signal::Signal;
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::Output;
 use std::thread;
 use std::time::Duration;
@@ -193,18 +196,28 @@ fn what_is_missing_is_named() -> Result<()> {
     stage.daemon_mut()?.resume()
 }
 
+/// Also one that nothing moves on: its ends are made to say where they stand, and reset exactly there.
 #[test]
 fn a_flow_is_killed_on_request() -> Result<()> {
     let stage = stage();
-    random_file(&stage.web.root().join("killed.bin"), 1)?;
-    let slow = stage.by_name(WWW, "/slow/killed.bin")?.args(&["--max-time", "20"]).start();
-    thread::sleep(Duration::from_secs(1));
-    let killed = stage.daemon()?.ctl(&["flows", "--host", WWW, "kill"])?;
+    let (mut client, port) = stage.lab.client.enter(|| -> Result<_> {
+        let mut client = TcpStream::connect((VPS4, 443))?;
+        client.set_read_timeout(Some(SOON))?;
+        client.write_all(&Hello::for_name(WWW).bytes())?;
+        let port = client.local_addr()?.port();
+        Ok((client, port))
+    })??;
+    assert_ne!(client.read(&mut [0; 16_384])?, 0, "the server's answer");
+    thread::sleep(Duration::from_millis(300));
+    let killed = stage.daemon()?.ctl(&["flows", "--client", &CLIENT4.to_string(), "kill"])?;
     assert!(killed.status.success(), "{}", text(&killed));
-    let slow = slow.join().expect("no panic")?;
-    assert_ne!(slow.exit_code(), 0);
-    assert!(slow.time < Duration::from_secs(5), "{:?}: the client was not told", slow.time);
-    Ok(())
+    let ended = client.read(&mut [0; 16_384]).map_err(|error| error.kind());
+    assert_eq!(ended, Err(ErrorKind::ConnectionReset));
+    wait_until(SOON, "the server has heard of it, too", || {
+        let mut sockets = stage.lab.www.command("ss").expect("a namespace");
+        sockets.args(["-Htn", "state", "established", "dport", "=", &format!(":{port}")]);
+        process::output(&mut sockets).is_ok_and(|sockets| sockets.is_empty())
+    })
 }
 
 /// How a request to the second listed port ends.

@@ -66,7 +66,7 @@ fn every_site_and_prefix_is_reached_by_ipv6() -> Result<()> {
     for (from, name) in
         [(&stage.lab.www, "home"), (&sites.office, "office"), (&sites.branch, "branch")]
     {
-        let ping = ping6(from, &["-c3", "-i0.05", &CLIENT6.to_string()])?;
+        let ping = ping6(from, &["-c3", "-w5", "-i0.05", &CLIENT6.to_string()])?;
         assert!(ping.contains(" 3 received"), "{name}: {ping}");
     }
     Ok(())
@@ -117,7 +117,7 @@ fn sites_reach_each_other() -> Result<()> {
     ];
     for (from, source, _) in machines {
         for (_, target, name) in machines.iter().filter(|(_, target, _)| *target != source) {
-            let ping = ping6(from, &["-c2", "-i0.05", "-W2", &target.to_string()])?;
+            let ping = ping6(from, &["-c2", "-w5", "-i0.05", "-W2", &target.to_string()])?;
             assert!(ping.contains(" 2 received"), "{source} to {name}: {ping}");
             let path = format!("/?from={source}");
             let curl = Curl::on(from, &stage.lab, &stage.certificate, name, *target, &path)?;
@@ -151,7 +151,8 @@ fn a_site_cannot_speak_for_another() -> Result<()> {
         }
         from.ip(&format!("addr del {source}/128 dev lo\n"))?;
         let after = stage.daemon()?.drops("spoofed_from_site")?;
-        assert_eq!(after - before, 4, "{source} from {}", from.name());
+        // Four echo requests, and what looks for the neighbour under the same source.
+        assert!(after - before >= 4, "{source} from {}", from.name());
     }
     let honest = ping6(&sites.branch, &["-c1", &CLIENT6.to_string()])?;
     assert!(honest.contains(" 1 received"), "{honest}");
@@ -207,7 +208,7 @@ fn the_next_hop_may_change() -> Result<()> {
     ))?;
     let answer = stage.by_name(OFFICE, "/?hop")?.args(&["--max-time", "10"]).run()?;
     assert_eq!(answer.status(), 200, "{}", answer.error());
-    let ping = ping6(&stage.lab.client, &["-c2", "-i0.05", &OFFICE6.to_string()])?;
+    let ping = ping6(&stage.lab.client, &["-c2", "-w5", "-i0.05", &OFFICE6.to_string()])?;
     assert!(ping.contains(" 2 received"), "{ping}");
     Ok(())
 }

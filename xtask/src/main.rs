@@ -1,5 +1,6 @@
 //! `cargo xtask`: one file per subcommand.
 
+mod bench;
 mod build;
 mod deb;
 mod demo;
@@ -35,6 +36,8 @@ enum Command {
     Demo,
     /// Install, build, and run every test
     Test(test::Args),
+    /// Install, build, and measure against nginx and HAProxy
+    Bench(bench::Args),
 }
 
 fn main() -> Result<()> {
@@ -45,5 +48,6 @@ fn main() -> Result<()> {
         Command::Lab(args) => lab::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }

@@ -37,10 +37,25 @@ enum Presence {
     BelowEach(&'static str, &'static str),
 }
 
+/// Whom `bench` compares with, besides what the lab runs.
+const RIVALS: [(&str, Presence); 2] = [
+    ("libnginx-mod-stream", Presence::File("/usr/lib/nginx/modules/ngx_stream_module.so")),
+    ("haproxy", Presence::Program("haproxy")),
+];
+
 /// Everything: the eBPF toolchain and what the tests run.
 pub fn run() -> Result<()> {
     toolchain()?;
-    let missing: Vec<&str> = PROGRAMS
+    complete("the lab", &PROGRAMS)
+}
+
+/// The proxies that this project is measured against.
+pub fn rivals() -> Result<()> {
+    complete("the benchmark", &RIVALS)
+}
+
+fn complete(what_for: &str, wanted: &[(&'static str, Presence)]) -> Result<()> {
+    let missing: Vec<&str> = wanted
         .iter()
         .filter(|(_, presence)| !presence.seen())
         .map(|(package, _)| *package)
@@ -48,7 +63,7 @@ pub fn run() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("setup: installing for the lab: {}", missing.join(" "));
+    eprintln!("setup: installing for {what_for}: {}", missing.join(" "));
     install(&missing)?;
     keep_stopped(&missing)
 }
@@ -160,9 +175,12 @@ fn apt_install(packages: &[&str]) -> Result<()> {
 
 /// The lab starts its own servers; the system is not to start them at the next boot either.
 fn keep_stopped(installed: &[&str]) -> Result<()> {
-    for (package, unit) in
-        [("nginx-light", "nginx"), ("postgresql", "postgresql"), ("prometheus", "prometheus")]
-    {
+    for (package, unit) in [
+        ("nginx-light", "nginx"),
+        ("postgresql", "postgresql"),
+        ("prometheus", "prometheus"),
+        ("haproxy", "haproxy"),
+    ] {
         if installed.contains(&package) && Path::new("/run/systemd/system").is_dir() {
             eprintln!("setup: {unit} is only for the lab: its service is not to start by itself");
             shell::run(Command::new("systemctl").args(["disable", "--quiet", unit]))?;

@@ -3,14 +3,14 @@
 use std::{
     fs::File,
     io::IsTerminal,
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use ingress::{
+    capabilities,
     config::{Config, DEFAULT_PATH},
     daemon, dataplane,
 };
@@ -58,10 +58,7 @@ fn main() -> ExitCode {
             println!("{}: right", path.display());
             Ok(())
         }),
-        Command::Detach { bpffs: None } => configured(&path, |config| {
-            nobody_answers(&config.control.socket)?;
-            detach(&config.daemon.bpffs)
-        }),
+        Command::Detach { bpffs: None } => configured(&path, |config| detach(&config.daemon.bpffs)),
         Command::Detach { bpffs: Some(bpffs) } => detach(&bpffs).map(|()| ExitCode::SUCCESS),
         Command::Man { directory } => man(&directory).map(|()| ExitCode::SUCCESS),
     };
@@ -82,14 +79,9 @@ fn configured(path: &Path, then: impl FnOnce(Config) -> Result<()>) -> Result<Ex
     }
 }
 
-fn nobody_answers(socket: &Path) -> Result<()> {
-    if UnixStream::connect(socket).is_ok() {
-        bail!("an ingressd answers on {}; stop it first, or it attaches again", socket.display());
-    }
-    Ok(())
-}
-
 fn detach(bpffs: &Path) -> Result<()> {
+    capabilities::require()?;
+    let _claim = dataplane::Claim::take(bpffs)?;
     let links = dataplane::detach_all(bpffs)?;
     println!("{links} programs detached, {} is clean", bpffs.display());
     Ok(())

@@ -19,7 +19,7 @@ use tokio::{
 use super::{clock::boot_nanos, keys, ration::Ration, shared::Shared};
 use crate::{
     dataplane::{FlowMaps, Marks, Pins, Secrets},
-    flows::{Cause, FlowTable, Survey},
+    flows::{FlowTable, Survey},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
@@ -221,8 +221,7 @@ impl Core {
                 let _ = answer.send(self.flows.len());
             }
             Request::Kill(tuples, answer) => {
-                let killed = tuples.into_iter().filter(|tuple| self.flows.remove(*tuple)).count();
-                (0..killed).for_each(|_| self.shared.tally.closed(Cause::Killed));
+                let killed = tuples.into_iter().filter(|tuple| self.kill(*tuple)).count();
                 let _ = answer.send(killed as u64);
             }
         }

@@ -29,9 +29,10 @@ use tokio::{
 };
 
 use crate::{
+    capabilities,
     config::{Config, Xdp},
     control,
-    dataplane::{Dataplane, FlowMaps},
+    dataplane::{Claim, Dataplane, FlowMaps},
     metrics,
     netlink::Netlink,
 };
@@ -48,6 +49,8 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     if config.uplink.xdp != Xdp::Off {
         tracing::warn!("[uplink] xdp: this version has no XDP program; SYNs are answered at tc");
     }
+    capabilities::require()?;
+    let _claim = Claim::take(&config.daemon.bpffs)?;
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
     note_capacity(&shared, &dataplane)?;

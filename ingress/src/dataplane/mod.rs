@@ -4,6 +4,7 @@
 //! `<bpffs>/v<ABI>/<MAP>` and `<bpffs>/v<ABI>/links/<interface>`. Whoever opens it again finds the flows.
 
 mod attach;
+mod claim;
 mod pins;
 mod tables;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result};
 use aya::{Ebpf, EbpfLoader, maps::Map, programs::SchedClassifier};
 
 pub use attach::{Attached, Hook};
+pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
     Counters, Devices, FlowMaps, Heartbeat, Listeners, Marks, Routes, Secrets, SiteNames, Tables,

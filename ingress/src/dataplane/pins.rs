@@ -100,7 +100,7 @@ impl Pins {
 }
 
 /// Pins can only be made in a bpffs, and the error of the kernel does not say so.
-fn require_bpffs(path: &Path) -> Result<()> {
+pub(super) fn require_bpffs(path: &Path) -> Result<()> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let found = statfs(existing).with_context(|| format!("look at {}", existing.display()))?;
     if found.filesystem_type() != BPF_FS_MAGIC {

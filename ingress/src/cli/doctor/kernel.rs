@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Finding, host::Host};
+use crate::capabilities;
 
 /// Where the programs are known to be accepted.
 const OLDEST: (u32, u32) = (5, 10);
@@ -11,10 +12,6 @@ const TCX: (u32, u32) = (6, 6);
 /// The first of each series in which CVE-2025-38192 is repaired; later series never had it.
 const REPAIRED: [(u32, u32, u32); 5] =
     [(5, 15, 209), (6, 1, 167), (6, 6, 95), (6, 12, 35), (6, 15, 4)];
-/// What ingressd needs, as `linux/capability.h` numbers it. With PERFMON the verifier accepts comparisons of
-/// packet pointers.
-const NEEDED: [(u32, &str); 4] =
-    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
 
 pub(super) fn version(host: &Host) -> Finding {
     let Some((major, minor, patch)) = running(host) else {
@@ -56,7 +53,7 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
 pub(super) fn capabilities(host: &Host) -> Finding {
     const CHECK: &str = "capabilities";
     let status = host.read("proc/self/status").unwrap_or_default();
-    let missing = missing(&status);
+    let missing = capabilities::missing_in(&status);
     if missing.is_empty() {
         return Finding::ok(CHECK, "ingressd can be run from here");
     }
@@ -75,7 +72,7 @@ pub(super) fn capabilities(host: &Host) -> Finding {
 
 /// Those of the running ingressd; nothing to say where it has all, or is not ours to look at.
 pub(super) fn capabilities_of(host: &Host, pid: u32) -> Option<Finding> {
-    let missing = missing(&host.read(&format!("proc/{pid}/status"))?);
+    let missing = capabilities::missing_in(&host.read(&format!("proc/{pid}/status"))?);
     (!missing.is_empty()).then(|| {
         Finding::fail(
             "capabilities",
@@ -83,16 +80,6 @@ pub(super) fn capabilities_of(host: &Host, pid: u32) -> Option<Finding> {
             "see CapabilityBoundingSet in ingress.service, and restart it",
         )
     })
-}
-
-fn missing(status: &str) -> Vec<&'static str> {
-    let effective = field(status, "CapEff:").and_then(|set| u64::from_str_radix(set, 16).ok());
-    let effective = effective.unwrap_or(0);
-    NEEDED
-        .into_iter()
-        .filter(|(number, _)| effective & (1 << number) == 0)
-        .map(|(_, name)| name)
-        .collect()
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
@@ -151,7 +138,6 @@ mod tests {
 
     #[test]
     fn each_capability_is_needed() {
-        // The order of NEEDED is that of its numbers.
         for (lacks, verdict, named) in [
             ("000001ffffffffff", Verdict::Ok, ""),
             ("000001bfffffffff", Verdict::Fail, "CAP_PERFMON"),

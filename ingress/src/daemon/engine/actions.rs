@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
+use ingress_common::{
+    addr::Nat46Prefix,
+    maps::BackendKey,
+    tcp::{Flags, Seq},
+};
 
 use super::{Core, log_send, warn};
 use crate::{
@@ -97,6 +101,27 @@ impl Core {
         let to_client = Segment::reset(splice.cookie.plus(1), Some(acknowledged));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
         self.to_backend(tuple, &splice.backend, &Segment::reset(acknowledged, None));
+    }
+
+    /// Ends a flow before its time. Nobody here knows where its two ends stand, so each is sent a segment
+    /// that fits nowhere. A TCP answers that with its own numbers (RFC 9293 §3.10.7.4), and the answer,
+    /// which is of no flow any more, brings it a reset with exactly them.
+    pub(super) fn kill(&mut self, tuple: ClientTuple) -> bool {
+        let Some((flow, site)) = self.flows.by_client(&client_key(tuple)) else { return false };
+        if !self.flows.remove(tuple) {
+            return false;
+        }
+        self.shared.tally.closed(Cause::Killed);
+        let anywhere = Seq(boot_nanos() as u32);
+        let probe =
+            Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() };
+        log_send(self.transmit.v4(tuple.listen, tuple.client, &probe));
+        let from = SocketAddrV6::new(flow.source.into(), tuple.client.port(), 0, 0);
+        let to = SocketAddrV6::new(flow.backend.into(), tuple.listen.port(), 0, 0);
+        if let Some(index) = self.shared.applied().tunnel(site).and_then(|tunnel| tunnel.index) {
+            log_send(self.transmit.v6(from, to, &probe, index));
+        }
+        true
     }
 
     fn finish(

@@ -1,0 +1,38 @@
+//! One ingressd for one directory: two would write each other's tables.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+
+use super::pins;
+
+/// A directory of the bpffs, claimed until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Claim {
+    _directory: Flock<fs::File>,
+}
+
+impl Claim {
+    /// Claims it, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// Where no bpffs is mounted, or another process has claimed it.
+    pub fn take(bpffs: &Path) -> Result<Self> {
+        pins::require_bpffs(bpffs)?;
+        fs::create_dir_all(bpffs).with_context(|| format!("create {}", bpffs.display()))?;
+        let directory =
+            fs::File::open(bpffs).with_context(|| format!("open {}", bpffs.display()))?;
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(directory) => Ok(Self { _directory: directory }),
+            Err((_, Errno::EWOULDBLOCK)) => bail!(
+                "another ingressd works in {}: stop it first, or give this one a [daemon] bpffs of its own",
+                bpffs.display()
+            ),
+            Err((_, error)) => Err(error).with_context(|| format!("lock {}", bpffs.display())),
+        }
+    }
+}

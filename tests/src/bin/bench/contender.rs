@@ -1,0 +1,216 @@
+//! Who is measured, each with the configuration that its own documentation suggests.
+
+use crate::origin;
+use anyhow::{Context, Result, bail};
+use ingress_tests::addresses::{NAT46_PREFIX, OFFICE, OFFICE6, VPS4, WWW, WWW6};
+use ingress_tests::daemon::{self, Daemon};
+use ingress_tests::process::{Process, wait_until};
+use ingress_tests::{Lab, sites};
+use nix::unistd::Pid;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A way of getting a client to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Contender {
+    /// IPv6 forwarded by the kernel, nothing else: what everybody is compared with.
+    Kernel,
+    /// IPv6 forwarded by the programs.
+    IngressIpv6,
+    /// IPv4 by name, by this project.
+    Ingress,
+    /// IPv4 by name, `ssl_preread` and a transparent `proxy_bind`.
+    Nginx,
+    /// IPv4 by name, `req.ssl_sni`; the server does not see the client's address.
+    Haproxy,
+}
+
+/// The tunnel that is on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// Unencrypted.
+    Veth,
+    /// WireGuard in userspace.
+    WireGuard,
+}
+
+impl Way {
+    /// As the report calls it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Veth => "veth",
+            Self::WireGuard => "WireGuard",
+        }
+    }
+
+    const fn server(self) -> (&'static str, Ipv6Addr) {
+        match self {
+            Self::Veth => (OFFICE, OFFICE6),
+            Self::WireGuard => (WWW, WWW6),
+        }
+    }
+}
+
+/// A contender at work on the VPS, until dropped.
+pub struct Running {
+    work: Work,
+}
+
+enum Work {
+    Kernel,
+    Ingress(Box<Daemon>),
+    Proxy(Process),
+}
+
+impl Contender {
+    pub const ALL: [Self; 5] =
+        [Self::Kernel, Self::IngressIpv6, Self::Ingress, Self::Nginx, Self::Haproxy];
+    /// Those that take IPv4 clients to IPv6 servers, and what they are compared with.
+    pub const BY_NAME: [Self; 4] = [Self::Kernel, Self::Ingress, Self::Nginx, Self::Haproxy];
+
+    /// As the report calls it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel IPv6",
+            Self::IngressIpv6 => "ingress IPv6",
+            Self::Ingress => "ingress by name",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+        }
+    }
+
+    /// Whom the client connects, and the name that it asks for.
+    pub fn target(self, way: Way) -> (SocketAddr, &'static str) {
+        let (name, server) = way.server();
+        match self {
+            Self::Kernel | Self::IngressIpv6 => ((server, origin::PORT).into(), name),
+            Self::Ingress | Self::Nginx | Self::Haproxy => ((VPS4, origin::PORT).into(), name),
+        }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self, lab: &Lab) -> Result<Running> {
+        let work = match self {
+            Self::Kernel => Work::Kernel,
+            Self::IngressIpv6 | Self::Ingress => {
+                Work::Ingress(Box::new(Daemon::start_with(lab, &ingress_config(lab))?))
+            }
+            Self::Nginx => Work::Proxy(proxy(lab, "nginx", nginx_config(lab), |file| {
+                vec!["-c".into(), file, "-g".into(), "daemon off;".into()]
+            })?),
+            Self::Haproxy => Work::Proxy(proxy(lab, "haproxy", haproxy_config(), |file| {
+                vec!["-db".into(), "-f".into(), file]
+            })?),
+        };
+        Ok(Running { work })
+    }
+}
+
+impl Running {
+    /// The daemon's process.
+    pub fn pid(&self) -> Option<Pid> {
+        match &self.work {
+            Work::Kernel => None,
+            Work::Ingress(daemon) => daemon.pid().ok(),
+            Work::Proxy(process) => Some(process.pid()),
+        }
+    }
+
+    /// Its processes' resident memory in octets.
+    pub fn resident(&self) -> Result<u64> {
+        match &self.work {
+            Work::Kernel => Ok(0),
+            Work::Ingress(daemon) => crate::machine::resident(daemon.pid()?),
+            Work::Proxy(process) => crate::machine::resident(process.pid()),
+        }
+    }
+
+    /// Ends it, and takes everything off the VPS again.
+    pub fn stop(self, lab: &Lab) -> Result<()> {
+        match self.work {
+            Work::Kernel => Ok(()),
+            Work::Ingress(mut daemon) => {
+                daemon.stop()?;
+                let detached = daemon::once(lab, &ingress_config(lab), &[], &["detach"])?;
+                if !detached.status.success() {
+                    bail!("ingressd detach: {}", String::from_utf8_lossy(&detached.stderr));
+                }
+                Ok(())
+            }
+            Work::Proxy(process) => {
+                drop(process);
+                lab.vps.ip(&format!("route del local {NAT46_PREFIX} dev lo\n"))
+            }
+        }
+    }
+}
+
+fn ingress_config(lab: &Lab) -> String {
+    let listed = format!("ports = [{}]", origin::PORT);
+    sites::config(lab)
+        .replace("ports = [443, 8443]", &listed)
+        .replace("[hosts]", &format!("[hosts]\n\"{WWW}\" = \"{WWW6}\""))
+        .replace("[daemon]", "[daemon]\nflows = 2000000")
+}
+
+fn proxy(
+    lab: &Lab,
+    program: &str,
+    config: String,
+    args: impl FnOnce(String) -> Vec<String>,
+) -> Result<Process> {
+    let file: PathBuf = lab.dir().join(format!("{program}.rival"));
+    fs::write(&file, config)?;
+    // Answers to the clients' NAT46 addresses are for the proxy's transparent sockets.
+    lab.vps.ip(&format!("route add local {NAT46_PREFIX} dev lo\n"))?;
+    let mut command = lab.vps.command(program)?;
+    command.args(args(file.display().to_string()));
+    let process = Process::spawn(&mut command, &lab.dir().join(format!("{program}.rival.log")))?;
+    let address = SocketAddr::from((VPS4, origin::PORT));
+    wait_until(Duration::from_secs(5), &format!("{program} listens"), || {
+        lab.vps.enter(|| TcpStream::connect(address).is_ok()).is_ok_and(|connected| connected)
+    })
+    .with_context(|| process.log_tail())?;
+    Ok(process)
+}
+
+fn nginx_config(lab: &Lab) -> String {
+    let mut names = String::new();
+    for way in [Way::Veth, Way::WireGuard] {
+        let (name, server) = way.server();
+        let _ = writeln!(names, "{name} [{server}]:{};", origin::PORT);
+    }
+    let dir = lab.dir().display();
+    let prefix = NAT46_PREFIX.trim_end_matches("/96");
+    let port = origin::PORT;
+    // Without root its workers could not bind the clients' addresses.
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+         user root;\nworker_processes auto;\nworker_rlimit_nofile 500000;\n\
+         pid {dir}/nginx.rival.pid;\nerror_log {dir}/nginx.rival.log;\n\
+         events {{ worker_connections 250000; }}\n\
+         stream {{\n  map $ssl_preread_server_name $to {{\n{names}  }}\n\
+         server {{ listen {VPS4}:{port} backlog=65535; ssl_preread on; proxy_pass $to;\n\
+         proxy_bind {prefix}$remote_addr transparent; }}\n}}\n"
+    )
+}
+
+fn haproxy_config() -> String {
+    let port = origin::PORT;
+    let mut rules = String::new();
+    let mut backends = String::new();
+    for (nth, way) in [Way::Veth, Way::WireGuard].into_iter().enumerate() {
+        let (name, server) = way.server();
+        let _ = writeln!(rules, "  use_backend b{nth} if {{ req.ssl_sni -i {name} }}");
+        let _ = writeln!(backends, "backend b{nth}\n  server s [{server}]:{port}");
+    }
+    format!(
+        "global\n  maxconn 250000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
+         timeout server 1h\nfrontend f\n  bind {VPS4}:{port} backlog 65535\n  \
+         tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n\
+         {rules}{backends}"
+    )
+}

@@ -1,0 +1,56 @@
+//! What the whole machine spends: whoever saves on the VPS by costing elsewhere gains nothing here.
+
+use anyhow::{Context, Result};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use std::fs;
+
+/// Processor time spent by everything since boot, in seconds.
+pub fn busy() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("/proc/stat is empty")?;
+    let fields: Vec<f64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // user nice system idle iowait irq softirq (proc_stat(5))
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = fields[..] else {
+        anyhow::bail!("/proc/stat begins with {line}");
+    };
+    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("clock ticks")? as f64;
+    Ok((user + nice + system + irq + softirq) / ticks)
+}
+
+/// Memory that could be had, in octets.
+pub fn available() -> Result<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// Resident memory of a process and its children, in octets.
+pub fn resident(pid: Pid) -> Result<u64> {
+    // One that has just ended has none.
+    let mut all = kilobytes(&format!("/proc/{pid}/status"), "VmRSS:").unwrap_or(0);
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    for child in children.split_whitespace() {
+        all += resident(Pid::from_raw(child.parse()?))?;
+    }
+    Ok(all)
+}
+
+/// How long a process has run and how often it was woken, as (seconds, switches).
+pub fn work(pid: Pid) -> Result<(f64, u64)> {
+    let (mut seconds, mut switches) = (0.0, 0);
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let spent = fs::read_to_string(task.join("schedstat"))?;
+        let nanoseconds: f64 = spent.split(' ').next().context("schedstat")?.parse()?;
+        seconds += nanoseconds / 1e9;
+        let status = fs::read_to_string(task.join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        switches += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+    }
+    Ok((seconds, switches))
+}
+
+fn kilobytes(file: &str, key: &str) -> Result<u64> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let number = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(number.with_context(|| format!("no {key} in {file}"))?.parse::<u64>()? * 1024)
+}

@@ -1,0 +1,185 @@
+//! Medians and spreads, as text and as JSON.
+
+use crate::contender::Contender;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// One number of one round.
+#[derive(Clone, Debug)]
+pub struct Row {
+    measure: String,
+    unit: &'static str,
+    contender: Contender,
+    value: f64,
+}
+
+impl Row {
+    pub fn new(measure: &str, unit: &'static str, contender: Contender, value: f64) -> Self {
+        Self { measure: measure.to_owned(), unit, contender, value }
+    }
+}
+
+/// Everything that was measured, in the order in which it was.
+#[derive(Debug, Default)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+/// The rounds of one contender in one measure.
+#[derive(Debug)]
+pub struct Summary {
+    pub contender: Contender,
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+    /// The median of the rounds' ratios to the first contender.
+    pub ratio: Option<f64>,
+    pub rounds: usize,
+}
+
+/// One unit of one measure.
+#[derive(Debug)]
+pub struct Table {
+    pub measure: String,
+    pub unit: &'static str,
+    pub summaries: Vec<Summary>,
+}
+
+impl Report {
+    pub fn add(&mut self, row: Row) {
+        eprintln!(
+            "  {:<32} {:<16} {:>12.3} {}",
+            row.measure,
+            row.contender.title(),
+            row.value,
+            row.unit
+        );
+        self.rows.push(row);
+    }
+
+    pub fn tables(&self) -> Vec<Table> {
+        let mut keys: Vec<(&str, &'static str)> = Vec::new();
+        for row in &self.rows {
+            if !keys.contains(&(&row.measure, row.unit)) {
+                keys.push((&row.measure, row.unit));
+            }
+        }
+        keys.into_iter().map(|(measure, unit)| self.table(measure, unit)).collect()
+    }
+
+    fn table(&self, measure: &str, unit: &'static str) -> Table {
+        let values = |contender: Contender| -> Vec<f64> {
+            let of_it = |row: &&Row| {
+                row.measure == measure && row.unit == unit && row.contender == contender
+            };
+            self.rows.iter().filter(of_it).map(|row| row.value).collect()
+        };
+        let first = Contender::ALL.map(values).into_iter().find(|values| !values.is_empty());
+        let first = first.unwrap_or_default();
+        let summaries = Contender::ALL
+            .into_iter()
+            .map(|contender| (contender, values(contender)))
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(contender, values)| {
+                // Pairs are of one round: what slows one down has slowed the other down.
+                let ratios = values.iter().zip(&first).map(|(value, first)| value / first);
+                let ratio = median(ratios.collect());
+                let finite = ratio.filter(|ratio| ratio.is_finite());
+                Summary {
+                    contender,
+                    least: values.iter().copied().fold(f64::INFINITY, f64::min),
+                    most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    rounds: values.len(),
+                    median: median(values).unwrap_or(f64::NAN),
+                    ratio: finite,
+                }
+            })
+            .collect();
+        Table { measure: measure.to_owned(), unit, summaries }
+    }
+
+    /// For reading.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for table in self.tables() {
+            let _ = writeln!(text, "\n{} ({})", table.measure, table.unit);
+            for one in &table.summaries {
+                let ratio = one.ratio.map_or(String::new(), |ratio| format!("x {ratio:.2}"));
+                let _ = writeln!(
+                    text,
+                    "  {:<16} {:>10} {:>8}   {} to {} in {}",
+                    one.contender.title(),
+                    short(one.median),
+                    ratio,
+                    short(one.least),
+                    short(one.most),
+                    one.rounds
+                );
+            }
+        }
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let tables: Vec<Value> = self
+            .tables()
+            .iter()
+            .map(|table| {
+                let summaries: Vec<Value> = table
+                    .summaries
+                    .iter()
+                    .map(|one| {
+                        json!({
+                            "contender": one.contender.title(), "median": one.median,
+                            "least": one.least, "most": one.most, "rounds": one.rounds,
+                            "ratio_to_first": one.ratio,
+                        })
+                    })
+                    .collect();
+                json!({ "measure": table.measure, "unit": table.unit, "contenders": summaries })
+            })
+            .collect();
+        json!({ "version": 1, "measures": tables })
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        len if len % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+/// Three digits that matter.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 || size == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_pairs() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        let mut report = Report::default();
+        for (kernel, nginx) in [(10.0, 5.0), (20.0, 10.0), (40.0, 4.0)] {
+            report.add(Row::new("m", "u", Contender::Kernel, kernel));
+            report.add(Row::new("m", "u", Contender::Nginx, nginx));
+        }
+        let table = report.tables().remove(0);
+        assert_eq!(table.summaries[0].ratio, Some(1.0));
+        assert_eq!((table.summaries[1].median, table.summaries[1].ratio), (5.0, Some(0.5)));
+    }
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask bench`: this project and its rivals, measured in one network.
+
+use crate::{setup, shell};
+use anyhow::Result;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// For `bench run`: --quick, --only MEASURE, --out DIR
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    setup::run()?;
+    setup::rivals()?;
+    shell::run(shell::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "ingress",
+        "--package",
+        "ingress-tests",
+        "--bins",
+    ]))?;
+    shell::run(std::process::Command::new("target/release/bench").arg("run").args(&args.rest))
+}
