@@ -166,8 +166,10 @@ fn a_real_prometheus_scrapes_and_answers() -> Result<()> {
         ("count(ingress_drops_total)", 18.0),
         ("count({__name__=~\"ingress_.*\"})", 60.0),
     ] {
-        let found = query(&stage, expression)?;
-        assert!(found.len() == 1 && found[0] >= least, "{expression}: {found:?}");
+        // A scrape may fall into the middle of the transfer.
+        wait_until(SOON, expression, || {
+            query(&stage, expression).is_ok_and(|found| found.len() == 1 && found[0] >= least)
+        })?;
     }
     let page = get(&stage, &format!("http://{PROMETHEUS}/api/v1/rules"))?;
     let rules: Value = serde_json::from_str(&page)?;
