@@ -49,11 +49,12 @@ impl Refusals {
     /// The list, the latest first.
     pub fn list(&self) -> Vec<Refusal> {
         let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
         let refusal = |((name, outcome), (count, last)): (&Key, &(u64, Instant))| Refusal {
             name: name.clone(),
             outcome: *outcome,
             count: *count,
-            ago: last.elapsed(),
+            ago: now.saturating_duration_since(*last),
         };
         let mut refusals: Vec<Refusal> = list.iter().map(refusal).collect();
         refusals.sort_by_key(|refusal| refusal.ago);

@@ -133,7 +133,7 @@ fn eighty_columns_are_enough() {
         "ingressd 0.1.0, up 1m00s",
         "4 of 1048576 flows, 1 shaking hands",
         "1.0 MB/s",
-        "home         wg0              never",
+        "home              wg0              never",
         "nas.example.org",
         "192.0.2.8:2 ",
         "10.0 MB/s",
