@@ -4,6 +4,7 @@ pub mod capabilities;
 pub mod config;
 pub mod dataplane;
 pub mod netlink;
+pub mod wireguard;
 pub mod wire;
 pub mod upcall;
 pub mod handshake;

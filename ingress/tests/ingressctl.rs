@@ -91,13 +91,14 @@ fn status() -> Status {
             name: "home".to_owned(),
             interface: interface("wg0", None),
             prefixes: vec!["2001:db8::/64".parse().unwrap()],
+            wireguard: true,
             last_handshake_timestamp_seconds: None,
         }],
         nat46_prefix: "64:ff9b:1::/96".parse().unwrap(),
         listen: Vec::new(),
         flow_table: FlowTable { entries: 1, max_entries: 1024 },
         handshakes_in_progress: 1,
-        heartbeat_age_seconds: 0,
+        heartbeat_age_seconds: 0.4,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::{setup, shell};
 use anyhow::Result;
+use std::env;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -11,13 +13,25 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    programs(args.release)
+}
+
+/// Builds ingressd and ingressctl.
+pub fn programs(release: bool) -> Result<()> {
     setup::toolchain()?;
     let mut cargo = shell::cargo();
     cargo.args(["build", "--package", "ingress", "--bins"]);
-    if args.release {
+    if release {
         cargo.arg("--release");
     }
     shell::run(&mut cargo)
+}
+
+/// Where they are then.
+pub fn directory(release: bool) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| shell::workspace_root().join("target"));
+    target.join(if release { "release" } else { "debug" })
 }
 
 /// The daemon and the lab that runs it, unoptimised.

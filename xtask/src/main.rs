@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod deb;
 mod demo;
 mod kernel;
 mod lab;
@@ -28,6 +29,8 @@ enum Command {
     Setup,
     /// Build ingressd and ingressctl, the eBPF programs embedded
     Build(build::Args),
+    /// Build, and make a Debian package of it
+    Deb(deb::Args),
     /// Install, build, and leave a network standing to play in
     Lab(lab::Args),
     /// Install, build, and show it all at work in a throw-away network
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Setup => setup::run(),
         Command::Build(args) => build::run(&args),
+        Command::Deb(args) => deb::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),

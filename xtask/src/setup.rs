@@ -11,7 +11,7 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 13] = [
+const PROGRAMS: [(&str, Presence); 14] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, Presence); 13] = [
     ("openssl", Presence::Program("openssl")),
     ("tcpdump", Presence::Program("tcpdump")),
     ("iputils-ping", Presence::Program("ping")),
+    ("prometheus", Presence::Program("promtool")),
     ("util-linux", Presence::Program("nsenter")),
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
 ];
@@ -200,9 +201,12 @@ fn apt_install(packages: &[&str]) -> Result<()> {
 
 /// The lab starts its own servers; the system is not to start them at the next boot either.
 fn keep_stopped(installed: &[&str]) -> Result<()> {
-    for (package, unit) in
-        [("nginx-light", "nginx"), ("postgresql", "postgresql"), ("haproxy", "haproxy")]
-    {
+    for (package, unit) in [
+        ("nginx-light", "nginx"),
+        ("postgresql", "postgresql"),
+        ("prometheus", "prometheus"),
+        ("haproxy", "haproxy"),
+    ] {
         if installed.contains(&package) && Path::new("/run/systemd/system").is_dir() {
             eprintln!("setup: {unit} is only for the lab: its service is not to start by itself");
             shell::run(Command::new("systemctl").args(["disable", "--quiet", unit]))?;

@@ -1,9 +1,14 @@
 //! The daemon.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use ingress::{
     capabilities,
     config::{Config, DEFAULT_PATH},
@@ -25,55 +30,89 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Command {
     /// Runs until SIGTERM; established flows go on without it (the default).
     Run,
     /// Checks the configuration: exit 0 if it is right, 78 if not.
     Check,
     /// Takes the programs off the interfaces and ends every flow.
-    Detach,
+    Detach {
+        /// Where they are pinned, if no configuration says so any more.
+        #[arg(long, value_name = "DIRECTORY")]
+        bpffs: Option<PathBuf>,
+    },
+    /// Writes the manual page.
+    #[command(hide = true)]
+    Man {
+        /// Into this directory.
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
+    let Arguments { config: path, command } = Arguments::parse();
+    let done = match command.unwrap_or(Command::Run) {
+        Command::Run => configured(&path, |config| run(path.clone(), config)),
+        Command::Check => configured(&path, |_| {
+            println!("{}: right", path.display());
+            Ok(())
+        }),
+        Command::Detach { bpffs: None } => configured(&path, |config| detach(&config.daemon.bpffs)),
+        Command::Detach { bpffs: Some(bpffs) } => detach(&bpffs).map(|()| ExitCode::SUCCESS),
+        Command::Man { directory } => man(&directory).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("ingressd: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Does what needs a configuration.
+fn configured(path: &Path, then: impl FnOnce(Config) -> Result<()>) -> Result<ExitCode> {
+    match Config::load(path) {
+        Ok(config) => then(config).map(|()| ExitCode::SUCCESS),
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(CONFIGURATION);
-        }
-    };
-    let result = match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(arguments.config, config),
-        Command::Check => {
-            println!("{}: right", arguments.config.display());
-            Ok(())
-        }
-        Command::Detach => detach(&config),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ingressd: {error:#}");
-            ExitCode::FAILURE
+            Ok(ExitCode::from(CONFIGURATION))
         }
     }
 }
 
-fn detach(config: &Config) -> Result<()> {
+fn detach(bpffs: &Path) -> Result<()> {
     capabilities::require()?;
-    let _claim = dataplane::Claim::take(&config.daemon.bpffs)?;
-    let links = dataplane::detach_all(&config.daemon.bpffs)?;
-    println!("{links} programs detached, {} is clean", config.daemon.bpffs.display());
+    let _claim = dataplane::Claim::take(bpffs)?;
+    let links = dataplane::detach_all(bpffs)?;
+    println!("{links} programs detached, {} is clean", bpffs.display());
     Ok(())
 }
 
+fn man(directory: &Path) -> Result<()> {
+    let page = clap_mangen::Man::new(Arguments::command()).section("8");
+    let mut file = File::create(directory.join("ingressd.8"))?;
+    Ok(page.render(&mut file)?)
+}
+
 fn run(path: PathBuf, config: Config) -> Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log();
     // The engine is one task; the second thread keeps it from waiting for a scrape or a listing.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(daemon::run(path, config))
+}
+
+/// To stderr: coloured on a terminal, without a time of its own where the journal notes one.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let terminal = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal && !no_colour);
+    if std::env::var_os("JOURNAL_STREAM").is_some() && !terminal {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
 }

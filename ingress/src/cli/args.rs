@@ -34,6 +34,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 69 daemon not r
 pub enum Command {
     /// Connections of IPv4 clients
     Flows(Flows),
+    /// What goes on now: rates by path, site and name, the busiest flows, handshakes, drops
+    Top(Top),
     /// How the daemon, its interfaces and its sites are
     Status,
     /// Packets, bytes, and how handshakes ended
@@ -64,6 +66,12 @@ pub enum Command {
         /// Which
         shell: Shell,
     },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Into this directory
+        directory: PathBuf,
+    },
 }
 
 /// `ingressctl flows`.
@@ -82,6 +90,20 @@ pub struct Flows {
     /// What to do with them, other than to list them.
     #[command(subcommand)]
     pub action: Option<FlowsAction>,
+}
+
+/// `ingressctl top`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Top {
+    /// The time between two looks
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub interval: u64,
+    /// End after so many looks
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// At most so many names and so many flows
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    pub rows: usize,
 }
 
 /// What can be done with flows.

@@ -33,6 +33,10 @@ impl Failure {
         Self { code: USAGE, message: message.to_owned() }
     }
 
+    pub(super) fn failed(message: &str) -> Self {
+        Self { code: FAILED, message: message.to_owned() }
+    }
+
     pub(super) fn silent() -> Self {
         Self { code: FAILED, message: String::new() }
     }

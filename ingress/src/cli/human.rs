@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes with at most four digits and a unit.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -19,7 +19,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// Seconds in the two largest units.
-pub(super) fn seconds(seconds: u64) -> String {
+pub(crate) fn seconds(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     if minutes == 0 {
         format!("{seconds}s")
@@ -33,7 +33,7 @@ pub(super) fn seconds(seconds: u64) -> String {
 }
 
 /// How long a Unix time is ago.
-pub(super) fn ago(timestamp: u64) -> String {
+pub(crate) fn ago(timestamp: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     format!("{} ago", seconds(now.saturating_sub(timestamp)))
 }

@@ -4,9 +4,10 @@ mod args;
 mod doctor;
 mod failure;
 mod flows;
-mod human;
+pub(crate) mod human;
 mod report;
 mod sheet;
+mod top;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -27,6 +28,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let context = Context { socket: &args.socket, format: args.output, style: Style::detect() };
     match &args.command {
         Command::Flows(flows) => flows::run(&context, flows),
+        Command::Top(args) => top::run(&context, args),
         Command::Status => context.ask(&Request::Status),
         Command::Stats => context.ask(&Request::Stats),
         Command::Drops => context.ask(&Request::Drops),
@@ -42,6 +44,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             clap_complete::generate(*shell, &mut Args::command(), "ingressctl", &mut script);
             write(&script)
         }
+        Command::Man { directory } => Ok(clap_mangen::generate_to(Args::command(), directory)?),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::control::{
     Stats, Status,
 };
 
+/// From then on the programs take the daemon for gone.
+const HEARTBEAT_LIMIT: f64 = 3.0;
+
 #[derive(Serialize)]
 pub(super) struct Killed {
     pub flows: u64,
@@ -77,8 +80,9 @@ impl Report for Status {
         );
         let full = table.entries * 10 >= table.max_entries * 9;
         sheet.row([text("flows"), if full { bad(flows) } else { text(flows) }]);
-        let heartbeat = format!("{} ago", human::seconds(self.heartbeat_age_seconds));
-        sheet.row([text("heartbeat"), text(heartbeat)]);
+        let heartbeat = format!("{:.1}s ago", self.heartbeat_age_seconds);
+        let late = self.heartbeat_age_seconds > HEARTBEAT_LIMIT;
+        sheet.row([text("heartbeat"), if late { bad(heartbeat) } else { text(heartbeat) }]);
         format!("{}\n{}", sheet.finish(), sites(&self.sites, style))
     }
 }
@@ -101,11 +105,15 @@ fn sites(sites: &[SiteStatus], style: Style) -> String {
     let mut sheet = Sheet::headed(style, ["SITE", "TUNNEL", "LAST HANDSHAKE", "PREFIXES"]);
     for site in sites {
         let prefixes: Vec<String> = site.prefixes.iter().map(ToString::to_string).collect();
-        let handshake = site.last_handshake_timestamp_seconds;
+        let handshake = match (site.wireguard, site.last_handshake_timestamp_seconds) {
+            (true, None) => bad("never"),
+            (false, None) => text("-"),
+            (_, Some(time)) => text(human::ago(time)),
+        };
         sheet.row([
             text(&site.name),
             interface(&site.interface),
-            handshake.map_or_else(|| text("-"), |time| text(human::ago(time))),
+            handshake,
             text(prefixes.join(" ")),
         ]);
     }

@@ -1,5 +1,7 @@
 //! What would happen to a client that asks for a name, step by step.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,9 +41,24 @@ impl Explanation {
     }
 }
 
-/// Follows a name through the configuration and DNS as the daemon would for a client.
-pub async fn explain(config: &Config, resolver: &Resolver, name: &str) -> Explanation {
+/// Follows a name through the configuration and DNS as the daemon would for a client, to the addresses that
+/// it would connect, each with the index of its site.
+pub async fn explain(
+    config: &Config,
+    resolver: &Resolver,
+    name: &str,
+) -> (Explanation, Vec<(Ipv6Addr, usize)>) {
     let mut explanation = Explanation { name: name.to_owned(), steps: Vec::new() };
+    let backends = follow(config, resolver, name, &mut explanation).await;
+    (explanation, backends.unwrap_or_default())
+}
+
+async fn follow(
+    config: &Config,
+    resolver: &Resolver,
+    name: &str,
+    explanation: &mut Explanation,
+) -> Option<Vec<(Ipv6Addr, usize)>> {
     let host = match host_name(name) {
         Ok(host) => host,
         Err(problem) => {
@@ -55,7 +72,7 @@ pub async fn explain(config: &Config, resolver: &Resolver, name: &str) -> Explan
                 ),
             };
             explanation.push(false, "name", outcome);
-            return explanation;
+            return None;
         }
     };
     explanation.push(true, "name", format!("{host} is looked up"));
@@ -74,13 +91,13 @@ pub async fn explain(config: &Config, resolver: &Resolver, name: &str) -> Explan
                 "{from} knows no AAAA record: the client gets the TLS alert unrecognized_name; publish one, or add the name to [hosts]"
             );
             explanation.push(false, "address", outcome);
-            return explanation;
+            return None;
         }
         Err(LookupError::Failed(reason)) => {
             let outcome =
                 format!("{from} failed: {reason}; the client gets the TLS alert internal_error");
             explanation.push(false, "address", outcome);
-            return explanation;
+            return None;
         }
     };
     let list: Vec<String> = addresses.iter().map(|address| address.to_string()).collect();
@@ -88,25 +105,24 @@ pub async fn explain(config: &Config, resolver: &Resolver, name: &str) -> Explan
 
     match select(&addresses, &config.sites) {
         Ok(chosen) => {
-            for (address, site) in chosen {
-                let site = &config.sites[site];
+            for (address, site) in &chosen {
+                let site = &config.sites[*site];
                 explanation.push(
                     true,
                     "site",
                     format!("{address} lies at {:?} behind {}", site.name, site.interface),
                 );
             }
-            let outcome = format!("the backend sees the client's address inside {}", config.nat46);
-            explanation.push(true, "connection", outcome);
+            Some(chosen)
         }
         Err(outside) => {
             let outcome = format!(
                 "{outside}: the client gets the TLS alert unrecognized_name; correct the AAAA record, or add its prefix to a site"
             );
             explanation.push(false, "site", outcome);
+            None
         }
     }
-    explanation
 }
 
 fn default_hosts(config: &Config) -> Vec<&str> {
@@ -135,15 +151,12 @@ mod tests {
         config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
         let resolver = Resolver::new(&config.dns, &config.hosts);
         for (name, ok, last) in [
-            (
-                "NAS.example.org",
-                true,
-                "the backend sees the client's address inside 64:ff9b:1::/96",
-            ),
+            ("NAS.example.org", true, "2001:db8::9 lies at \"home\" behind wg0"),
             ("far.example.org", false, "2001:db9::9 outside every site's prefixes: the client"),
             ("localhost", false, "it has no dot, which counts as no name: the client gets"),
         ] {
-            let explanation = explain(&config, &resolver, name).await;
+            let (explanation, backends) = explain(&config, &resolver, name).await;
+            assert_eq!(backends.len(), usize::from(ok));
             assert_eq!(explanation.ok(), ok, "{explanation:?}");
             let outcome = &explanation.steps.last().unwrap().outcome;
             assert!(outcome.starts_with(last), "{outcome}");

@@ -91,7 +91,7 @@ pub struct DropCount {
 }
 
 /// How the daemon is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Of ingressd.
     pub version: Cow<'static, str>,
@@ -116,7 +116,7 @@ pub struct Status {
     /// Connections whose backend has not answered yet.
     pub handshakes_in_progress: u64,
     /// Since the daemon last told the programs that it lives; they stop answering SYNs when it grows old.
-    pub heartbeat_age_seconds: u64,
+    pub heartbeat_age_seconds: f64,
 }
 
 /// The last attempt to apply a configuration.
@@ -162,6 +162,9 @@ pub struct SiteStatus {
     pub interface: Interface,
     /// What lies behind it.
     pub prefixes: Vec<Ipv6Net>,
+    /// Whether the tunnel is WireGuard.
+    #[serde(default)]
+    pub wireguard: bool,
     /// When WireGuard last heard of its peer, as a Unix time; none if never, or if this is not WireGuard.
     pub last_handshake_timestamp_seconds: Option<u64>,
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
@@ -16,11 +16,11 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{clock::boot_nanos, keys, reconciler::Withdrawal, shared::Shared};
+use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Withdrawal, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
     flows::{FlowTable, Survey},
-    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, ResolveError},
+    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
     upcall::Upcalls,
@@ -86,8 +86,11 @@ struct Core {
     expected: HashMap<BackendKey, ClientTuple>,
     /// Whose owed octets a backend's acknowledgment covers.
     watched: HashMap<BackendKey, ClientTuple>,
-    /// The tuple whose flow found no room, for the rest of its actions, and what is added to its backend's numbers.
-    refused: Option<(ClientTuple, u32)>,
+    /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
+    /// their backends' numbers.
+    refused: HashMap<ClientTuple, (Outcome, u32)>,
+    /// Of log lines about refusals.
+    ration: Ration,
     started: Instant,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
@@ -128,7 +131,8 @@ impl Engine {
             )?,
             expected: HashMap::new(),
             watched: HashMap::new(),
-            refused: None,
+            refused: HashMap::new(),
+            ration: Ration::new(Instant::now()),
             started: Instant::now(),
             resolutions,
             survey_results,
@@ -197,7 +201,9 @@ impl Core {
             self.secrets.set_keys(keys)?;
             self.keys = keys;
         }
-        self.secrets.beat(now)
+        self.secrets.beat(now)?;
+        self.shared.last_beat.store(now, Ordering::Relaxed);
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event) {
@@ -216,7 +222,6 @@ impl Core {
         for action in actions.drain(..) {
             self.act(action);
         }
-        self.refused = None;
         self.actions = actions;
     }
 

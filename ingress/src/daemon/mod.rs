@@ -8,12 +8,19 @@ mod clock;
 mod desk;
 mod engine;
 mod guard;
+mod history;
 mod keys;
 mod plan;
+mod ration;
 mod reconciler;
+mod refusals;
 mod shared;
+mod watchdog;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
@@ -26,7 +33,7 @@ use crate::{
     capabilities,
     config::{Config, Xdp},
     control,
-    dataplane::{Claim, Dataplane},
+    dataplane::{Claim, Dataplane, FlowMaps},
     metrics,
     netlink::Netlink,
 };
@@ -47,6 +54,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let _claim = Claim::take(&config.daemon.bpffs)?;
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
+    note_capacity(&shared, &dataplane)?;
     let netlink = Netlink::connect()?;
     let (requests, inbox) = mpsc::channel(16);
     let (withdraw, withdrawals) = mpsc::channel(64);
@@ -81,9 +89,10 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         .with_context(|| format!("listen on {}", config.control.socket.display()))?;
     let control = tokio::spawn(server.serve(desk.clone()));
     if let Some(address) = config.metrics.listen {
+        tokio::spawn(desk.clone().keep_history());
         let registry =
-            metrics::registry(desk, shared.resolver.metrics(), &shared.handshake_seconds);
-        let server = metrics::Server::bind(address, registry)
+            metrics::registry(desk.clone(), shared.resolver.metrics(), &shared.handshake_seconds);
+        let server = metrics::Server::bind(address, registry, desk)
             .await
             .with_context(|| format!("listen on {address} for [metrics]"))?;
         tokio::spawn(server.serve());
@@ -94,6 +103,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     notify(&[NotifyState::Ready]);
+    watchdog::start(shared.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let result = loop {
         tokio::select! {
@@ -110,6 +120,20 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let _ = control.await;
     tracing::info!("stopped; established flows go on");
     result
+}
+
+/// A pinned table keeps the size that it was made with, and its flows are worth more than another size.
+fn note_capacity(shared: &Shared, dataplane: &Dataplane) -> Result<()> {
+    let wanted = shared.config().daemon.flows;
+    let real = FlowMaps::capacity(dataplane.directory())?;
+    if real != wanted {
+        tracing::warn!(
+            "[daemon] flows = {wanted} has no effect: the pinned flow table has room for {real}. To make it \
+             anew, which ends its flows: stop ingressd, run `ingressd detach`, start it again"
+        );
+    }
+    shared.flow_capacity.store(u64::from(real), Ordering::Relaxed);
+    Ok(())
 }
 
 /// SIGHUP: as `ingressctl reload`, with the answer in the log.

@@ -13,6 +13,7 @@ use std::{
 
 use ingress_common::maps::Listener;
 
+use super::refusals::Refusals;
 use crate::{
     config::{Config, Protocol},
     control::{Interface, Reload},
@@ -35,6 +36,12 @@ pub struct Shared {
     pub handshake_seconds: HandshakeSeconds,
     /// What has happened.
     pub tally: Tally,
+    /// What was refused of late.
+    pub refusals: Refusals,
+    /// When the engine last beat, in nanoseconds since boot.
+    pub last_beat: AtomicU64,
+    /// How many flows fit into the pinned table, whatever the configuration says.
+    pub flow_capacity: AtomicU64,
     config: RwLock<Arc<Config>>,
     applied: RwLock<Arc<Applied>>,
     last_reload: RwLock<Reload>,
@@ -69,8 +76,6 @@ pub struct Listening {
 pub struct Tally {
     /// Flows installed.
     pub opened: AtomicU64,
-    /// Flows refused because the table was full.
-    pub table_full: AtomicU64,
     closed: RwLock<BTreeMap<Cause, u64>>,
     outcomes: RwLock<BTreeMap<Outcome, u64>>,
 }
@@ -84,6 +89,9 @@ impl Shared {
             resolver: Resolver::new(&config.dns, &config.hosts),
             handshake_seconds: HandshakeSeconds::default(),
             tally: Tally::default(),
+            refusals: Refusals::default(),
+            last_beat: AtomicU64::default(),
+            flow_capacity: AtomicU64::new(u64::from(config.daemon.flows)),
             config: RwLock::new(Arc::new(config)),
             applied: RwLock::default(),
             last_reload: RwLock::new(Reload { timestamp_seconds: unix_now(), error: None }),

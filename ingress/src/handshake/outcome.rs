@@ -45,11 +45,15 @@ pub enum Outcome {
     EarlyData,
     /// Another connection began on the same tuple.
     Replaced,
+    /// The flow table had no room; RST. What carries out the actions decides this, not the state machine.
+    TableFull,
+    /// The kernel did not take the flow; RST. Decided as [`Self::TableFull`].
+    NotInstalled,
 }
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
@@ -71,6 +75,8 @@ impl Outcome {
         Self::PlaintextPostgres,
         Self::EarlyData,
         Self::Replaced,
+        Self::TableFull,
+        Self::NotInstalled,
     ];
 
     /// The value of the `outcome` label.
@@ -98,6 +104,8 @@ impl Outcome {
             Self::PlaintextPostgres => "plaintext_postgres",
             Self::EarlyData => "early_data",
             Self::Replaced => "replaced",
+            Self::TableFull => "table_full",
+            Self::NotInstalled => "not_installed",
         }
     }
 }

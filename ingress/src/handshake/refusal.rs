@@ -49,7 +49,9 @@ impl Farewell {
             | Outcome::Overloaded
             | Outcome::Crowded
             | Outcome::EarlyData
-            | Outcome::Replaced => Self::Reset,
+            | Outcome::Replaced
+            | Outcome::TableFull
+            | Outcome::NotInstalled => Self::Reset,
         }
     }
 }

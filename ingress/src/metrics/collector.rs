@@ -106,7 +106,9 @@ impl Out<'_> {
             "When WireGuard last heard of the site",
         )?;
         for site in &sample.sites {
-            if let Some(time) = site.last_handshake_timestamp_seconds {
+            // 0 for a peer that was never heard of; nothing for a tunnel that is not WireGuard.
+            if site.wireguard {
+                let time = site.last_handshake_timestamp_seconds.unwrap_or(0);
                 gauge(&mut handshakes, &[("site", &*site.name)], time)?;
             }
         }

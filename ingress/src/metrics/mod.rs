@@ -1,9 +1,10 @@
-//! Prometheus metrics, read from the maps at scrape.
+//! Prometheus metrics, read from the maps at scrape, and a status page beside them.
 //!
 //! What the kernel counts comes from a [`Source`] at each scrape; what the daemon counts is registered once.
 //! No client address and no name that a client chose is ever a label.
 
 mod collector;
+mod page;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{metrics::histogram::Histogram, registry::Registry};
 
+pub use page::{HostFlows, Page, Refused, Series, Unit};
 pub use server::Server;
 
 use crate::{
@@ -26,6 +28,9 @@ use collector::Kernel;
 pub trait Source: Send + Sync + 'static {
     /// The numbers of this moment. The caller's thread may block for as long as reading maps takes.
     fn sample(&self) -> Sample;
+
+    /// What a browser is shown. It may block, too.
+    fn page(&self) -> Page;
 }
 
 /// The numbers of one moment.

@@ -1,4 +1,4 @@
-//! `GET /metrics` over HTTP.
+//! `GET /metrics` and `GET /` over HTTP.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,7 +6,10 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+        HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    },
     server::conn::http1,
     service::service_fn,
 };
@@ -17,7 +20,10 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::text::{CLASSIC, OPEN_METRICS, classic};
+use super::{
+    Source,
+    text::{CLASSIC, OPEN_METRICS, classic},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A connection ends after this, however the other side behaves.
@@ -27,17 +33,29 @@ const MOST_CONNECTIONS: usize = 16;
 /// The endpoint, listening.
 pub struct Server {
     listener: TcpListener,
+    behind: Behind,
+}
+
+/// What requests are answered from.
+#[derive(Clone)]
+struct Behind {
     registry: Arc<Registry>,
+    page: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl Server {
     /// Listens.
-    pub async fn bind(address: SocketAddr, registry: Registry) -> io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        registry: Registry,
+        source: Arc<impl Source>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             let what = format!("[metrics] listen = \"{address}\": {error}");
             io::Error::new(error.kind(), what)
         })?;
-        Ok(Self { listener, registry: Arc::new(registry) })
+        let page = Arc::new(move || source.page().html());
+        Ok(Self { listener, behind: Behind { registry: Arc::new(registry), page } })
     }
 
     /// Where it listens.
@@ -52,9 +70,9 @@ impl Server {
             let Ok(permit) = connections.clone().acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let registry = self.registry.clone();
+                    let behind = self.behind.clone();
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(LONGEST, converse(stream, registry)).await;
+                        let _ = tokio::time::timeout(LONGEST, converse(stream, behind)).await;
                         drop(permit);
                     });
                 }
@@ -67,8 +85,8 @@ impl Server {
     }
 }
 
-async fn converse(stream: TcpStream, registry: Arc<Registry>) {
-    let service = service_fn(move |request| answer(request, registry.clone()));
+async fn converse(stream: TcpStream, behind: Behind) {
+    let service = service_fn(move |request| answer(request, behind.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -80,7 +98,7 @@ async fn converse(stream: TcpStream, registry: Arc<Registry>) {
 
 async fn answer(
     request: Request<Incoming>,
-    registry: Arc<Registry>,
+    behind: Behind,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     Ok(if ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -88,9 +106,9 @@ async fn answer(
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         response
     } else if path == "/metrics" {
-        scrape(registry, wants_open_metrics(request.headers())).await
+        scrape(behind.registry, wants_open_metrics(request.headers())).await
     } else if path == "/" {
-        plain(StatusCode::OK, "ingressd: see /metrics\n")
+        page(behind.page).await
     } else {
         plain(StatusCode::NOT_FOUND, "see /metrics\n")
     })
@@ -109,6 +127,23 @@ async fn scrape(registry: Arc<Registry>, open_metrics: bool) -> Response<Full<By
             plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be read\n")
         }
     }
+}
+
+async fn page(page: Arc<dyn Fn() -> String + Send + Sync>) -> Response<Full<Bytes>> {
+    let Ok(html) = tokio::task::spawn_blocking(move || page()).await else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be drawn\n");
+    };
+    let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", html);
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn wants_open_metrics(headers: &HeaderMap) -> bool {

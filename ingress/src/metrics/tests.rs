@@ -47,9 +47,25 @@ impl Source for Fixed {
                     attachment: Attachment::Tcx,
                 },
                 prefixes: Vec::new(),
+                wireguard: true,
                 last_handshake_timestamp_seconds: Some(1_700_000_000),
             }],
             config_last_reload_successful: true,
+        }
+    }
+
+    fn page(&self) -> Page {
+        let sample = self.sample();
+        Page {
+            uptime: Duration::from_secs(1),
+            last_reload: crate::control::Reload { timestamp_seconds: 0, error: None },
+            uplink: sample.sites[0].interface.clone(),
+            sites: sample.sites,
+            flow_table: sample.flow_table,
+            hosts: Vec::new(),
+            series: Vec::new(),
+            drops: sample.drops,
+            refusals: Vec::new(),
         }
     }
 }
@@ -59,7 +75,8 @@ async fn get(path: &str, accept: &str) -> String {
     let handshakes = HandshakeSeconds::default();
     handshakes.observe(Duration::from_millis(30));
     let registry = registry(Arc::new(Fixed), &dns, &handshakes);
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), registry).await.unwrap();
+    let server =
+        Server::bind("127.0.0.1:0".parse().unwrap(), registry, Arc::new(Fixed)).await.unwrap();
     let address = server.address().unwrap();
     tokio::spawn(server.serve());
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -110,7 +127,10 @@ async fn every_name_of_the_interface_is_there() {
 
 #[tokio::test]
 async fn other_paths_are_not_found() {
-    assert!(get("/", "*/*").await.starts_with("HTTP/1.1 200"));
+    let page = get("/", "*/*").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("content-type: text/html"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'none'"), "{page}");
+    assert!(page.contains("A segment without a valid cookie"), "{page}");
     assert!(get("/metric", "*/*").await.starts_with("HTTP/1.1 404"));
 }
 

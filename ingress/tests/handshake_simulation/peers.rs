@@ -191,7 +191,9 @@ impl Client {
             | Outcome::Overloaded
             | Outcome::Crowded
             | Outcome::EarlyData
-            | Outcome::Replaced => Seen::Reset,
+            | Outcome::Replaced
+            | Outcome::TableFull
+            | Outcome::NotInstalled => Seen::Reset,
         };
         self.seen == Some(seen)
     }

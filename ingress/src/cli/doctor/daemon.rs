@@ -1,24 +1,21 @@
 //! The running ingressd, and the DNS servers that it asks.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::Path;
 
 use super::{
     super::{Failure, human},
     Finding,
+    host::Host,
+    kernel,
 };
 use crate::{
     config::Config,
-    control::{Attachment, Interface, Request, Response, SiteStatus, Status, call},
+    control::{Attachment, Interface, Request, Response, Status, call},
     dns::{LookupError, Resolver},
 };
 
-/// WireGuard makes a new handshake every two minutes while there is traffic.
-const STALE: u64 = 180;
-/// RFC 6761: it does not exist, and every server knows.
-const NOWHERE: &str = "ingress-doctor.invalid";
+/// RFC 6761: every server knows that it does not exist. Of `.invalid` the resolver itself knows, and asks nobody.
+const NOWHERE: &str = "ingress-doctor.test";
 
 pub(super) fn dns(config: &Config) -> Result<Finding, Failure> {
     const CHECK: &str = "dns";
@@ -39,10 +36,10 @@ pub(super) fn dns(config: &Config) -> Result<Finding, Failure> {
     })
 }
 
-pub(super) fn check(socket: &Path) -> Vec<Finding> {
+pub(super) fn check(host: &Host, socket: &Path) -> Vec<Finding> {
     const CHECK: &str = "ingressd";
     match call(socket, &Request::Status) {
-        Ok(Response::Status(status)) => running(&status),
+        Ok(Response::Status(status)) => running(host, &status),
         Ok(response) => {
             vec![Finding::fail(CHECK, format!("it answers {response:?}"), "restart it")]
         }
@@ -52,7 +49,7 @@ pub(super) fn check(socket: &Path) -> Vec<Finding> {
     }
 }
 
-fn running(status: &Status) -> Vec<Finding> {
+fn running(host: &Host, status: &Status) -> Vec<Finding> {
     let uptime = human::seconds(status.uptime_seconds);
     let mut findings =
         vec![Finding::ok("ingressd", format!("{} runs, up {uptime}", status.version))];
@@ -65,7 +62,7 @@ fn running(status: &Status) -> Vec<Finding> {
     }
     let interfaces = status.sites.iter().map(|site| &site.interface).chain([&status.uplink]);
     findings.extend(interfaces.filter_map(attached));
-    findings.extend(status.sites.iter().filter_map(heard_of));
+    findings.extend(kernel::capabilities_of(host, status.pid));
     findings
 }
 
@@ -78,20 +75,4 @@ fn attached(interface: &Interface) -> Option<Finding> {
             "see whether the interface exists, and what `journalctl -u ingress` says",
         )),
     }
-}
-
-fn heard_of(site: &SiteStatus) -> Option<Finding> {
-    let last = site.last_handshake_timestamp_seconds?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    if now.saturating_sub(last) <= STALE {
-        return Some(Finding::ok(
-            "tunnel",
-            format!("{} was heard of {}", site.name, human::ago(last)),
-        ));
-    }
-    Some(Finding::warn(
-        "tunnel",
-        format!("{} was last heard of {}", site.name, human::ago(last)),
-        "see whether the home is on line, and set PersistentKeepalive = 25 there",
-    ))
 }

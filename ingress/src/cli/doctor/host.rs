@@ -1,52 +1,39 @@
-//! What `/proc` and `/sys` say of this machine.
+//! What the kernel says of this machine: netlink, and files in `/proc`. Nothing here reads `/sys`, which may
+//! show another network namespace than this process is in.
 
-use std::{fs, net::Ipv6Addr, path::PathBuf};
+use std::{fs, path::PathBuf};
 
-use ipnet::Ipv6Net;
+use anyhow::Result;
+
+use crate::netlink::{Netlink, Snapshot};
 
 /// A machine, by the root of its file system.
 pub(super) struct Host {
     root: PathBuf,
+    /// Its links, addresses and routes.
+    pub network: Snapshot,
 }
 
-/// A network interface.
-pub(super) struct Link {
-    pub up: bool,
-    pub mtu: u32,
-}
-
-/// A route of the main table.
-pub(super) struct Route {
-    pub destination: Ipv6Net,
-    pub interface: String,
-}
-
-const IFF_UP: u32 = 1;
 const TCP_LISTEN: &str = "0A";
 
 impl Host {
-    pub fn here() -> Self {
-        Self { root: PathBuf::from("/") }
+    /// This one.
+    ///
+    /// # Errors
+    /// Where the kernel does not list its network.
+    pub fn here() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let network = runtime.block_on(async { Netlink::connect()?.snapshot().await })?;
+        Ok(Self { root: PathBuf::from("/"), network })
     }
 
     #[cfg(test)]
-    pub fn at(root: &std::path::Path) -> Self {
-        Self { root: root.to_owned() }
+    pub fn at(root: &std::path::Path, network: Snapshot) -> Self {
+        Self { root: root.to_owned(), network }
     }
 
     pub fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.root.join(path)).ok().map(|text| text.trim().to_owned())
-    }
-
-    pub fn link(&self, name: &str) -> Option<Link> {
-        let of = |what: &str| self.read(&format!("sys/class/net/{name}/{what}"));
-        let flags = u32::from_str_radix(of("flags")?.trim_start_matches("0x"), 16).ok()?;
-        Some(Link { up: flags & IFF_UP != 0, mtu: of("mtu")?.parse().ok()? })
-    }
-
-    pub fn routes(&self) -> Vec<Route> {
-        let table = self.read("proc/net/ipv6_route").unwrap_or_default();
-        table.lines().filter_map(route).collect()
     }
 
     /// The ports that a server of this machine listens on over IPv4.
@@ -60,15 +47,6 @@ impl Host {
         ports.dedup();
         ports
     }
-}
-
-/// Destination, its length, source, its length, gateway, metric, references, uses, flags, interface.
-fn route(line: &str) -> Option<Route> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let [destination, length, .., interface] = fields[..] else { return None };
-    let address = Ipv6Addr::from(u128::from_str_radix(destination, 16).ok()?);
-    let destination = Ipv6Net::new(address, u8::from_str_radix(length, 16).ok()?).ok()?;
-    Some(Route { destination, interface: interface.to_owned() })
 }
 
 /// Number, local address and port, remote ones, state. Loopback is in nobody's way.

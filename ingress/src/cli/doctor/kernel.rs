@@ -36,12 +36,10 @@ pub(super) fn version(host: &Host) -> Finding {
     Finding::ok("kernel", format!("{name}, {hook}"))
 }
 
-/// Debian's release name stays at patch 0; the true version stands behind it.
+/// Debian's release name stays at patch 0; the true version stands at the end of the other file, behind that of
+/// Debian's compiler.
 fn running(host: &Host) -> Option<(u32, u32, u32)> {
-    let debian = host.read("proc/version").and_then(|text| {
-        let (_, version) = text.split_once("(Debian ").or_else(|| text.split_once(" Debian "))?;
-        parse(version)
-    });
+    let debian = host.read("proc/version").and_then(|text| parse(text.rsplit_once(" Debian ")?.1));
     debian.or_else(|| parse(&host.read("proc/sys/kernel/osrelease")?))
 }
 
@@ -51,17 +49,41 @@ fn parse(version: &str) -> Option<(u32, u32, u32)> {
     Some((major, minor, numbers.next().and_then(Result::ok).unwrap_or(0)))
 }
 
+/// Those of whoever runs the doctor, who mostly is who would start ingressd.
 pub(super) fn capabilities(host: &Host) -> Finding {
+    const CHECK: &str = "capabilities";
     let status = host.read("proc/self/status").unwrap_or_default();
     let missing = capabilities::missing_in(&status);
     if missing.is_empty() {
-        return Finding::ok("capabilities", "ingressd can be run from here");
+        return Finding::ok(CHECK, "ingressd can be run from here");
+    }
+    let what = format!("without {} ingressd cannot be run from here", missing.join(", "));
+    let root = field(&status, "Uid:").and_then(|uids| uids.split_whitespace().nth(1)) == Some("0");
+    if root {
+        let remedy = "give them to this container or service; root alone is not enough";
+        return Finding::fail(CHECK, what, remedy);
     }
     Finding::warn(
-        "capabilities",
-        format!("without {} ingressd cannot be run from here", missing.join(", ")),
+        CHECK,
+        what,
         "run the doctor as root; ingress.service gives ingressd what it needs",
     )
+}
+
+/// Those of the running ingressd; nothing to say where it has all, or is not ours to look at.
+pub(super) fn capabilities_of(host: &Host, pid: u32) -> Option<Finding> {
+    let missing = capabilities::missing_in(&host.read(&format!("proc/{pid}/status"))?);
+    (!missing.is_empty()).then(|| {
+        Finding::fail(
+            "capabilities",
+            format!("ingressd runs without {}", missing.join(", ")),
+            "see CapabilityBoundingSet in ingress.service, and restart it",
+        )
+    })
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 pub(super) fn bpffs(host: &Host, directory: &Path) -> Finding {
@@ -87,23 +109,49 @@ pub(super) fn bpffs(host: &Host, directory: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::{super::Verdict, *};
+    use crate::netlink::Snapshot;
 
     #[test]
     fn kernels_are_told_apart() {
+        let debian = |version: &str| {
+            format!(
+                "Linux version 6.1.0 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) \
+                 12.2.0, GNU ld (GNU Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian {version}"
+            )
+        };
         for (release, version, verdict) in [
             ("6.12.41", "", Verdict::Ok),
             ("6.18.0-x", "", Verdict::Ok),
             ("6.8.0-60-generic", "", Verdict::Warn),
-            ("6.1.0-37-amd64", "Linux (gcc) #1 SMP Debian 6.1.140-1 (2025)", Verdict::Warn),
-            ("6.1.0-47-amd64", "Linux (gcc) #1 SMP Debian 6.1.170-1 (2026)", Verdict::Ok),
+            ("6.1.0-37-amd64", &debian("6.1.140-1 (2025-05-22)"), Verdict::Warn),
+            ("6.1.0-47-amd64", &debian("6.1.170-1 (2026-03-04)"), Verdict::Ok),
             ("5.4.0", "", Verdict::Fail),
         ] {
             let root = tempfile::tempdir().unwrap();
             std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
             std::fs::write(root.path().join("proc/sys/kernel/osrelease"), release).unwrap();
             std::fs::write(root.path().join("proc/version"), version).unwrap();
-            let finding = super::version(&Host::at(root.path()));
+            let finding = super::version(&Host::at(root.path(), Snapshot::default()));
             assert_eq!(finding.verdict, verdict, "{release} {finding:?}");
+        }
+    }
+
+    #[test]
+    fn each_capability_is_needed() {
+        for (lacks, verdict, named) in [
+            ("000001ffffffffff", Verdict::Ok, ""),
+            ("000001bfffffffff", Verdict::Fail, "CAP_PERFMON"),
+            ("0000017fffffffff", Verdict::Fail, "CAP_BPF"),
+            ("000001ffffffdfff", Verdict::Fail, "CAP_NET_RAW"),
+            ("000001ffffffcfff", Verdict::Fail, "CAP_NET_ADMIN, CAP_NET_RAW"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
+            let status = format!("Uid:\t0\t0\t0\t0\nCapEff:\t{lacks}\n");
+            std::fs::write(root.path().join("proc/self/status"), status).unwrap();
+            let finding = super::capabilities(&Host::at(root.path(), Snapshot::default()));
+            assert_eq!(finding.verdict, verdict, "{finding:?}");
+            assert!(finding.what.contains(named), "{finding:?}");
         }
     }
 }

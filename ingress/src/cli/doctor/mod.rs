@@ -4,6 +4,7 @@ mod daemon;
 mod host;
 mod kernel;
 mod network;
+mod tunnel;
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use super::{
     Context, Failure, Report,
     sheet::{Sheet, Style, bad, good, pending, text},
 };
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_SOCKET};
 use host::Host;
 
 /// Everything that was looked at.
@@ -57,13 +58,20 @@ impl Finding {
 
 /// Looks at everything; fails if anything would keep ingressd from working.
 pub(super) fn run(context: &Context<'_>, config: &Path) -> Result<(), Failure> {
-    let host = Host::here();
+    let host = Host::here()
+        .map_err(|error| Failure::failed(&format!("the network cannot be looked at: {error:#}")))?;
     let mut findings = vec![kernel::version(&host), kernel::capabilities(&host)];
+    let mut socket = context.socket.to_owned();
     match Config::load(config) {
         Ok(checked) => {
+            // Where nobody said otherwise, the configuration knows better.
+            if socket == Path::new(DEFAULT_SOCKET) {
+                socket.clone_from(&checked.control.socket);
+            }
             findings.push(Finding::ok("configuration", config.display().to_string()));
             findings.push(kernel::bpffs(&host, &checked.daemon.bpffs));
             findings.extend(network::check(&host, &checked));
+            findings.extend(tunnel::check(&checked));
             findings.push(daemon::dns(&checked)?);
         }
         Err(error) => findings.push(Finding::fail(
@@ -72,7 +80,7 @@ pub(super) fn run(context: &Context<'_>, config: &Path) -> Result<(), Failure> {
             "correct it; what depends on it was not looked at",
         )),
     }
-    findings.extend(daemon::check(context.socket));
+    findings.extend(daemon::check(&host, &socket));
     let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     context.print(&Diagnosis { findings })?;
     if failed { Err(Failure::silent()) } else { Ok(()) }

@@ -1,11 +1,12 @@
-//! Interfaces, MTUs, routes, WireGuard's AllowedIPs, forwarding, and servers in the way.
+//! Interfaces, addresses, MTUs, routes, forwarding, and servers in the way.
 
-use std::process::Command;
-
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::Ipv6Net;
 
 use super::{Finding, host::Host};
-use crate::config::{Config, Site};
+use crate::{
+    config::{Config, Site},
+    netlink::Route,
+};
 
 /// WireGuard over IPv6: 40 for IPv6, 8 for UDP, 32 of its own.
 const OVERHEAD: u32 = 80;
@@ -13,13 +14,14 @@ const IPV6_LEAST_MTU: u32 = 1280;
 
 pub(super) fn check(host: &Host, config: &Config) -> Vec<Finding> {
     let uplink = config.uplink.interface.as_str();
-    let uplink_mtu = host.link(uplink).map(|link| link.mtu);
-    let mut findings = vec![interface(host, uplink), forwarding(host, uplink)];
+    let mut findings = vec![interface(host, uplink)];
+    findings.extend(address(host, config));
+    findings.extend(way_out(host, uplink));
+    findings.push(forwarding(host, uplink));
     for site in &config.sites {
         findings.push(interface(host, site.interface.as_str()));
-        findings.extend(mtu(host, site, uplink_mtu));
+        findings.extend(mtu(host, site, uplink));
         findings.extend(site.prefixes.iter().map(|prefix| route(host, site, *prefix)));
-        findings.extend(allowed_ips(site));
     }
     findings.extend(servers_in_the_way(host, config));
     findings
@@ -27,7 +29,7 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Finding> {
 
 fn interface(host: &Host, name: &str) -> Finding {
     const CHECK: &str = "interface";
-    match host.link(name) {
+    match host.network.links.get(name) {
         Some(link) if link.up => Finding::ok(CHECK, format!("{name} is up, MTU {}", link.mtu)),
         Some(_) => {
             Finding::fail(CHECK, format!("{name} is down"), format!("ip link set {name} up"))
@@ -38,6 +40,37 @@ fn interface(host: &Host, name: &str) -> Finding {
             format!("bring it up, as with `wg-quick up {name}`, or correct the configuration"),
         ),
     }
+}
+
+/// Where `[[listen]]` names no address, the uplink's are listened on.
+fn address(host: &Host, config: &Config) -> Option<Finding> {
+    let uplink = config.uplink.interface.as_str();
+    let index = host.network.links.get(uplink)?.index;
+    let has = host.network.addresses.iter().any(|(of, _)| *of == index);
+    let wants = config.listen.iter().any(|listen| listen.addresses.is_empty());
+    (wants && !has).then(|| {
+        Finding::fail(
+            "address",
+            format!("{uplink} has no IPv4 address, so nothing is listened on"),
+            "give it one, or name the address in [[listen]] address",
+        )
+    })
+}
+
+/// A host with interfaces but without a default route reaches nobody.
+fn way_out(host: &Host, uplink: &str) -> Option<Finding> {
+    const CHECK: &str = "route";
+    let index = host.network.links.get(uplink)?.index;
+    let world = |route: &&Route| route.forwards && route.through == [index];
+    // Two halves of the world, or 2000::/3, do as well as ::/0.
+    if host.network.routes.iter().filter(world).any(|route| route.destination.prefix_len() <= 3) {
+        return Some(Finding::ok(CHECK, format!("IPv6 leaves through {uplink}")));
+    }
+    Some(Finding::fail(
+        CHECK,
+        format!("no IPv6 default route leads through {uplink}: no answer reaches an IPv6 client"),
+        format!("ip -6 route add default via ROUTER dev {uplink}, as the provider says"),
+    ))
 }
 
 fn forwarding(host: &Host, uplink: &str) -> Finding {
@@ -62,9 +95,11 @@ fn forwarding(host: &Host, uplink: &str) -> Finding {
     Finding::ok(CHECK, "IPv6 is forwarded")
 }
 
-fn mtu(host: &Host, site: &Site, uplink: Option<u32>) -> Option<Finding> {
+fn mtu(host: &Host, site: &Site, uplink: &str) -> Option<Finding> {
     const CHECK: &str = "mtu";
-    let (mtu, name) = (host.link(site.interface.as_str())?.mtu, &site.interface);
+    let links = &host.network.links;
+    let uplink = links.get(uplink).map(|link| link.mtu);
+    let (mtu, name) = (links.get(site.interface.as_str())?.mtu, &site.interface);
     Some(if mtu < IPV6_LEAST_MTU {
         let what = format!("{name} has an MTU of {mtu}, too small for IPv6");
         Finding::fail(CHECK, what, format!("ip link set {name} mtu 1420"))
@@ -74,7 +109,10 @@ fn mtu(host: &Host, site: &Site, uplink: Option<u32>) -> Option<Finding> {
             format!(
                 "{name} has an MTU of {mtu}, and the uplink one of {uplink}: full packets of WireGuard over IPv6 would be fragmented"
             ),
-            format!("ip link set {name} mtu {}, at the other end too", uplink - OVERHEAD),
+            format!(
+                "ip link set {name} mtu {}, at the other end too",
+                uplink.saturating_sub(OVERHEAD).max(IPV6_LEAST_MTU)
+            ),
         )
     } else {
         Finding::ok(CHECK, format!("{name} fits into the uplink"))
@@ -84,50 +122,26 @@ fn mtu(host: &Host, site: &Site, uplink: Option<u32>) -> Option<Finding> {
 fn route(host: &Host, site: &Site, prefix: Ipv6Net) -> Finding {
     const CHECK: &str = "route";
     let name = site.interface.as_str();
-    let routes = host.routes();
-    let best = routes
-        .iter()
-        .filter(|route| route.destination.contains(&prefix) && route.interface != "lo")
-        .max_by_key(|route| route.destination.prefix_len());
     let remedy = format!("ip -6 route add {prefix} dev {name}");
-    match best {
-        Some(route) if route.interface == name => {
-            Finding::ok(CHECK, format!("{prefix} is routed to {name}"))
-        }
-        Some(route) => {
-            Finding::fail(CHECK, format!("{prefix} is routed to {}", route.interface), remedy)
-        }
-        None => Finding::fail(CHECK, format!("{prefix} is not routed"), remedy),
+    let best = host
+        .network
+        .routes
+        .iter()
+        .filter(|route| route.forwards && route.destination.contains(&prefix))
+        .max_by_key(|route| route.destination.prefix_len());
+    let Some(best) = best else {
+        return Finding::fail(CHECK, format!("{prefix} is not routed"), remedy);
+    };
+    let names: Vec<&str> = best.through.iter().map(|index| named(host, *index)).collect();
+    if names == [name] {
+        return Finding::ok(CHECK, format!("{prefix} is routed to {name}"));
     }
+    Finding::fail(CHECK, format!("{prefix} is routed to {}", names.join(", ")), remedy)
 }
 
-/// Nothing, where the tunnel is not WireGuard or its tool is not there.
-fn allowed_ips(site: &Site) -> Option<Finding> {
-    const CHECK: &str = "allowed ips";
-    let name = site.interface.as_str();
-    let output = Command::new("wg").args(["show", name, "allowed-ips"]).output().ok()?;
-    if !output.status.success() {
-        return None;
-    }
-    let allowed: Vec<IpNet> = String::from_utf8_lossy(&output.stdout)
-        .split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let missing: Vec<String> = site
-        .prefixes
-        .iter()
-        .filter(|prefix| !allowed.iter().any(|net| net.contains(&IpNet::V6(**prefix))))
-        .map(Ipv6Net::to_string)
-        .collect();
-    Some(if missing.is_empty() {
-        Finding::ok(CHECK, format!("{name} lets the site's prefixes through"))
-    } else {
-        Finding::fail(
-            CHECK,
-            format!("no peer of {name} may have {}", missing.join(", ")),
-            "add it to the peer's AllowedIPs here; at the other end, AllowedIPs must hold the world and the NAT46 prefix",
-        )
-    })
+fn named(host: &Host, index: u32) -> &str {
+    let known = host.network.links.iter().find(|(_, link)| link.index == index);
+    known.map_or("?", |(name, _)| name)
 }
 
 fn servers_in_the_way(host: &Host, config: &Config) -> Vec<Finding> {
@@ -148,82 +162,4 @@ fn servers_in_the_way(host: &Host, config: &Config) -> Vec<Finding> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::Verdict, *};
-
-    const CONFIG: &str = r#"
-        [uplink]
-        interface = "eth0"
-        [[site]]
-        name = "home"
-        interface = "wg0"
-        prefixes = ["2001:db8:1:0:1::/80"]
-        [[listen]]
-        ports = [443]
-    "#;
-
-    fn machine(files: &[(&str, &str)]) -> Vec<Finding> {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        check(&Host::at(root.path()), &Config::parse(CONFIG, "test").unwrap())
-    }
-
-    const GOOD: [(&str, &str); 7] = [
-        ("sys/class/net/eth0/flags", "0x1003\n"),
-        ("sys/class/net/eth0/mtu", "1500\n"),
-        ("sys/class/net/wg0/flags", "0x91\n"),
-        ("sys/class/net/wg0/mtu", "1420\n"),
-        ("proc/sys/net/ipv6/conf/all/forwarding", "1\n"),
-        (
-            "proc/net/ipv6_route",
-            "20010db8000100000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n\
-             20010db8000100000001000000000000 50 00000000000000000000000000000000 00 00000000000000000000000000000000 00000400 00000001 00000000 00000001      wg0\n",
-        ),
-        (
-            "proc/net/tcp",
-            "  sl  local_address rem_address   st\n   0: 0100007F:01BB 00000000:0000 0A\n",
-        ),
-    ];
-
-    #[test]
-    fn a_good_machine_has_no_findings_to_act_on() {
-        for finding in machine(&GOOD) {
-            assert_eq!(finding.verdict, Verdict::Ok, "{finding:?}");
-        }
-    }
-
-    #[test]
-    fn each_fault_is_found() {
-        for (path, text, verdict, what) in [
-            ("sys/class/net/wg0/flags", "0x90", Verdict::Fail, "wg0 is down"),
-            ("sys/class/net/wg0/mtu", "", Verdict::Fail, "wg0 does not exist"),
-            ("sys/class/net/wg0/mtu", "1200", Verdict::Fail, "wg0 has an MTU of 1200, too small"),
-            ("sys/class/net/wg0/mtu", "1450", Verdict::Warn, "wg0 has an MTU of 1450, and the up"),
-            ("proc/sys/net/ipv6/conf/all/forwarding", "0", Verdict::Fail, "IPv6 forwarding is off"),
-            ("proc/sys/net/ipv6/conf/eth0/accept_ra", "1", Verdict::Warn, "eth0 ignores router"),
-            ("proc/net/ipv6_route", "", Verdict::Fail, "2001:db8:1:0:1::/80 is not routed"),
-            (
-                "proc/net/ipv6_route",
-                GOOD[5].1.lines().next().unwrap(),
-                Verdict::Fail,
-                "2001:db8:1:0:1::/80 is routed to eth0",
-            ),
-            (
-                "proc/net/tcp6",
-                "sl\n 0: 00000000000000000000000000000000:01BB 0:0000 0A",
-                Verdict::Warn,
-                "a server of this machine listens on port 443",
-            ),
-        ] {
-            let mut files = GOOD.to_vec();
-            files.push((path, text));
-            let findings = machine(&files);
-            let found = findings.iter().any(|f| f.verdict == verdict && f.what.starts_with(what));
-            assert!(found, "{what}: {findings:#?}");
-        }
-    }
-}
+mod tests;

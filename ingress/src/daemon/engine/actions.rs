@@ -1,6 +1,9 @@
 //! What the handshakes want done, done.
 
-use std::{net::SocketAddrV6, time::Duration};
+use std::{
+    net::SocketAddrV6,
+    time::{Duration, Instant},
+};
 
 use ingress_common::{
     addr::Nat46Prefix,
@@ -27,6 +30,7 @@ impl Core {
                 if self.flows.remove(tuple) {
                     self.shared.tally.closed(Cause::Replaced);
                 }
+                self.refused.remove(&tuple);
                 warn("mark a client", self.marks.pend(&client_key(tuple), boot_nanos()));
             }
             Action::Resolve { tuple, host } => self.resolve(tuple, host),
@@ -46,11 +50,11 @@ impl Core {
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
             }
-            Action::ToBackend { tuple, backend, segment } => match self.refused {
-                Some((refused, delta)) if refused == tuple => {
+            Action::ToBackend { tuple, backend, segment } => match self.refused.get(&tuple) {
+                Some(&(_, delta)) => {
                     self.refuse(tuple, &backend, &segment, delta);
                 }
-                Some(_) | None => self.to_backend(tuple, &backend, &segment),
+                None => self.to_backend(tuple, &backend, &segment),
             },
             // Should there be no room, the next handshake finds the same.
             Action::Withdraw { tuple, promise } => {
@@ -87,11 +91,12 @@ impl Core {
                 }
             }
             Err(error) => {
-                if matches!(error, InstallError::Full) {
-                    Tally::bump(&self.shared.tally.table_full);
-                }
-                tracing::warn!(client = %tuple.client, host = %splice.host, "refused: {error}");
-                self.refused = Some((tuple, splice.delta()));
+                let outcome = match error {
+                    InstallError::Full => Outcome::TableFull,
+                    InstallError::Kernel(_) => Outcome::NotInstalled,
+                };
+                tracing::debug!(client = %tuple.client, host = %splice.host, "refused: {error}");
+                self.refused.insert(tuple, (outcome, splice.delta()));
             }
         }
         self.marks.unpend(&client_key);
@@ -159,17 +164,23 @@ impl Core {
             .collect();
         theirs.iter().for_each(|key| self.unexpect(key));
         self.watched.retain(|_, whose| *whose != tuple);
+        let outcome = self.refused.remove(&tuple).map_or(outcome, |(outcome, _)| outcome);
         self.shared.tally.outcome(outcome);
-        let host = host.map_or("-", HostName::as_str);
-        let (client, outcome_name) = (tuple.client, outcome.as_str());
+        let (client, listen) = (tuple.client, tuple.listen);
+        let name = host.map_or("-", HostName::as_str);
         if outcome == Outcome::Spliced {
             self.shared.handshake_seconds.observe(elapsed);
-            tracing::debug!(%client, listen = %tuple.listen, host, ?elapsed, "spliced");
-        } else if host == "-" {
-            // Anybody can cause these, and as many as they like: the counters tell.
-            tracing::debug!(%client, listen = %tuple.listen, outcome = outcome_name, "refused");
-        } else {
-            tracing::info!(%client, listen = %tuple.listen, host, outcome = outcome_name, "refused");
+            tracing::debug!(%client, %listen, host = name, ?elapsed, "spliced");
+            return;
+        }
+        self.shared.refusals.note(host.map(HostName::as_str), outcome);
+        if let Some(held_back) = self.ration.take(Instant::now()) {
+            if held_back > 0 {
+                tracing::info!(
+                    "{held_back} more refusals were not logged; `ingressctl stats` counts them"
+                );
+            }
+            tracing::info!(%client, %listen, host = name, outcome = outcome.as_str(), "refused");
         }
     }
 
@@ -196,7 +207,7 @@ async fn backends(
     let addresses = shared.resolver.lookup(host.as_str()).await.map_err(|error| match error {
         LookupError::NotFound => ResolveError::NotFound,
         LookupError::Failed(reason) => {
-            tracing::info!(%host, "cannot be looked up: {reason}");
+            tracing::debug!(%host, "cannot be looked up: {reason}");
             ResolveError::Failed
         }
     })?;

@@ -105,7 +105,8 @@ async fn answer(mut stream: TcpStream) -> Result<()> {
         Request::Page => stream.write_all(&[0x2a; PAGE]).await?,
         Request::PageAndStay => {
             stream.write_all(&[0x2a; PAGE]).await?;
-            stream.read(&mut [0]).await?;
+            // The client's end, or whatever it says, ends it.
+            let _ = stream.read(&mut [0]).await?;
         }
     }
     stream.shutdown().await?;

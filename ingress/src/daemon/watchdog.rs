@@ -1,0 +1,30 @@
+//! Tells systemd's watchdog that the engine lives.
+//!
+//! A thread of its own does that: a systemd that is busy lets the writer wait, and the engine must not.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+
+use super::{clock::boot_nanos, shared::Shared};
+
+/// The programs, too, take an engine without a beat for gone after this.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// Starts the thread, where systemd wants to be told.
+pub fn start(shared: Arc<Shared>) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    thread::spawn(move || {
+        loop {
+            let age = boot_nanos().saturating_sub(shared.last_beat.load(Ordering::Relaxed));
+            if Duration::from_nanos(age) < FRESH {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            }
+            thread::sleep(limit / 3);
+        }
+    });
+}

@@ -1,0 +1,66 @@
+//! The maps behind the programs, each with the few things that are done to it.
+
+mod counters;
+mod debts;
+mod devices;
+mod flows;
+mod marks;
+mod routes;
+mod secrets;
+
+use anyhow::Result;
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+
+pub use counters::Counters;
+pub use debts::Debts;
+pub use devices::{Devices, SiteNames};
+pub use flows::{FlowMaps, host, host_name};
+pub use marks::Marks;
+pub use routes::{Listeners, Routes};
+pub use secrets::{Heartbeat, Secrets};
+
+use super::take;
+
+/// Every map, handed to the rooms that own them.
+pub struct Tables {
+    /// `UPLINK`, `SITES`.
+    pub devices: Devices,
+    /// `SITE_NAMES`.
+    pub site_names: SiteNames,
+    /// `ROUTES`.
+    pub routes: Routes,
+    /// `LISTENERS`.
+    pub listeners: Listeners,
+    /// `PENDING`, `EXPECTED`.
+    pub marks: Marks,
+    /// `DEBTS`.
+    pub debts: Debts,
+    /// `SECRETS`, `HEARTBEAT`.
+    pub secrets: Secrets,
+    /// `FLOWS`, `RETURNS`, `HOSTS`.
+    pub flows: FlowMaps,
+    /// `DROPS`, `COOKIES`, `TRAFFIC`.
+    pub counters: Counters,
+    /// `UPCALLS`.
+    pub upcalls: RingBuf<MapData>,
+}
+
+impl Tables {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            devices: Devices::take(ebpf)?,
+            site_names: SiteNames::take(ebpf)?,
+            routes: Routes::take(ebpf)?,
+            listeners: Listeners::take(ebpf)?,
+            marks: Marks::take(ebpf)?,
+            debts: Debts::take(ebpf)?,
+            secrets: Secrets::take(ebpf)?,
+            flows: FlowMaps::take(ebpf)?,
+            counters: Counters::take(ebpf)?,
+            upcalls: RingBuf::try_from(take(ebpf, "UPCALLS")?)?,
+        })
+    }
+}
