@@ -148,7 +148,11 @@ impl Handshakes {
             segment.ack = segment.ack.plus(u32::from(request));
             rest = &rest[len..];
         }
-        if let Some(connection) = self.connections.get_mut(&tuple) {
+        // Requests have been acknowledged with their answers. Were that done again without one, a client to whom
+        // the answer was lost would wait for ever.
+        if let Some(connection) = self.connections.get_mut(&tuple)
+            && connection.client.preamble() < owed.octets.len()
+        {
             connection.client.acknowledge(out);
         }
     }
