@@ -29,7 +29,7 @@ use entry::{return_key, spliced, to_backend, to_client};
 pub enum Delivered {
     /// It has it, or the flow is another's.
     Wholly,
-    /// It has answered, and does not have it all.
+    /// It has answered, if only by showing its clock, and does not have it all.
     InPart,
     /// It has said nothing, or there is no flow.
     Nothing,
@@ -188,7 +188,7 @@ impl FlowTable {
         let Some(half) = flow.to_client else { return Delivered::Nothing };
         if half.watching == 0 || half.watched != end.0.to_be_bytes() {
             Delivered::Wholly
-        } else if half.bytes > half.packets * BARE {
+        } else if half.bytes > half.packets * BARE || (half.timestamps != 0 && half.packets > 0) {
             Delivered::InPart
         } else {
             Delivered::Nothing
