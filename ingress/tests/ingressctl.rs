@@ -8,7 +8,7 @@ use std::{
 
 use ingress::control::{
     Attachment, Control, Count, Direction, DropCount, Drops, ErrorKind, Filter, Flow, FlowState,
-    FlowTable, Flows, Interface, Path as TrafficPath, Reload, Request, Response, Server,
+    FlowTable, Flows, Interface, Path as TrafficPath, Reload, Request, Response, Server, Shield,
     SiteStatus, Stats, Status, Traffic,
 };
 
@@ -87,6 +87,7 @@ fn status() -> Status {
         config: "/etc/ingress/ingress.toml".into(),
         last_reload: Reload { timestamp_seconds: 1_700_000_000, error: None },
         uplink: interface("eth0", Some(2)),
+        shield: Shield::Off,
         sites: vec![SiteStatus {
             name: "home".to_owned(),
             interface: interface("wg0", None),

@@ -67,6 +67,7 @@ impl Report for Status {
             },
         ]);
         sheet.row([text("uplink"), interface(&self.uplink)]);
+        sheet.row([text("shield"), text(self.shield.as_str())]);
         sheet.row([text("nat46"), text(self.nat46_prefix)]);
         for listener in &self.listen {
             sheet.row([text("listen"), listen_row(listener)]);

@@ -15,6 +15,6 @@ pub use flow::{Filter, Flow, FlowState, Flows, network};
 pub use message::{ErrorKind, Request, Response};
 pub use report::{
     Attachment, Count, Direction, Dns, DnsName, DnsSource, DropCount, Drops, FlowTable, Interface,
-    Listener, Path, Promised, Reload, SiteStatus, Stats, Status, Traffic,
+    Listener, Path, Promised, Reload, Shield, SiteStatus, Stats, Status, Traffic,
 };
 pub use server::{Control, Server};

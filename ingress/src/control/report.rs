@@ -105,6 +105,8 @@ pub struct Status {
     pub last_reload: Reload,
     /// The side of the world.
     pub uplink: Interface,
+    /// Whether SYNs are answered at XDP there.
+    pub shield: Shield,
     /// The homes.
     pub sites: Vec<SiteStatus>,
     /// Where backends see IPv4 clients.
@@ -151,6 +153,19 @@ pub enum Attachment {
     Clsact,
     /// Not at all: the interface does not exist.
     None,
+}
+
+/// Where SYNs to listed ports are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shield {
+    /// At tc, with everything else.
+    #[default]
+    Off,
+    /// By the XDP program, in the driver.
+    Native,
+    /// By the XDP program, in the kernel's generic hook.
+    Generic,
 }
 
 /// A home.
@@ -277,6 +292,17 @@ impl Attachment {
             Self::Tcx => "tcx",
             Self::Clsact => "clsact",
             Self::None => "not attached",
+        }
+    }
+}
+
+impl Shield {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Native => "native",
+            Self::Generic => "generic",
         }
     }
 }

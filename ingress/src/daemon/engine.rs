@@ -61,6 +61,15 @@ pub struct Handshake {
 
 type Resolved = (ClientTuple, HostName, Result<Vec<Backend>, ResolveError>);
 
+/// The maps that the engine alone reads and writes.
+pub struct Maps {
+    pub upcalls: RingBuf<MapData>,
+    pub marks: Marks,
+    pub debts: Debts,
+    pub secrets: Secrets,
+    pub flows: FlowMaps,
+}
+
 /// The task.
 pub struct Engine {
     upcalls: Upcalls,
@@ -104,15 +113,12 @@ impl Engine {
     /// # Errors
     /// Without CAP_NET_RAW, or where the maps cannot be read.
     pub fn new(
-        upcalls: RingBuf<MapData>,
-        mut marks: Marks,
-        debts: Debts,
-        secrets: Secrets,
-        flows: FlowMaps,
+        maps: Maps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
         withdrawals: mpsc::Sender<Withdrawal>,
     ) -> Result<Self> {
+        let Maps { upcalls, mut marks, debts, secrets, flows } = maps;
         let owing = debts.list().into_iter().map(|(key, _)| key).collect();
         marks.clear(&owing)?;
         let (resolutions, resolved) = mpsc::unbounded_channel();

@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     capabilities,
-    config::{Config, Xdp},
+    config::Config,
     control,
     dataplane::{Claim, Dataplane, FlowMaps},
     metrics,
@@ -47,32 +47,35 @@ use shared::Shared;
 /// # Errors
 /// Where it cannot start, or can no longer do its work.
 pub async fn run(path: PathBuf, config: Config) -> Result<()> {
-    if config.uplink.xdp != Xdp::Off {
-        tracing::warn!("[uplink] xdp: this version has no XDP program; SYNs are answered at tc");
-    }
     capabilities::require()?;
     let _claim = Claim::take(&config.daemon.bpffs)?;
     let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     let shared = Arc::new(Shared::new(path, config));
     note_capacity(&shared, &dataplane)?;
     let netlink = Netlink::connect()?;
+    let counters = Arc::new(tables.counters);
     let (requests, inbox) = mpsc::channel(16);
     let (withdraw, withdrawals) = mpsc::channel(64);
     let mut reconciler = Reconciler::new(
         dataplane,
-        tables.devices,
-        tables.site_names,
-        tables.routes,
-        tables.listeners,
+        reconciler::Maps {
+            devices: tables.devices,
+            site_names: tables.site_names,
+            routes: tables.routes,
+            listeners: tables.listeners,
+        },
         netlink,
+        counters.clone(),
         shared.clone(),
     );
     let mut engine = Engine::new(
-        tables.upcalls,
-        tables.marks,
-        tables.debts,
-        tables.secrets,
-        tables.flows,
+        engine::Maps {
+            upcalls: tables.upcalls,
+            marks: tables.marks,
+            debts: tables.debts,
+            secrets: tables.secrets,
+            flows: tables.flows,
+        },
         shared.clone(),
         inbox,
         withdraw,
@@ -84,7 +87,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
 
     let config = shared.config();
     let (reloads, reload_inbox) = mpsc::channel(4);
-    let desk = Arc::new(Desk::new(shared.clone(), tables.counters, requests, reloads.clone()));
+    let desk = Arc::new(Desk::new(shared.clone(), counters, requests, reloads.clone()));
     let server = control::Server::bind(&config.control.socket)
         .with_context(|| format!("listen on {}", config.control.socket.display()))?;
     let control = tokio::spawn(server.serve(desk.clone()));

@@ -3,20 +3,25 @@
 use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use ingress_common::maps::{Device, ListenerKey, Offer};
+use aya::programs::XdpMode;
+use ingress_common::{
+    maps::{Device, ListenerKey, Offer},
+    verdict::Cookie,
+};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
+    guard::Guard,
     plan::{Known, plan},
     shared::{Applied, Shared},
 };
 use crate::{
-    config::Config,
-    control::{Attachment, Interface},
-    dataplane::{Dataplane, Devices, Hook, Listeners, Routes, SiteNames},
+    config::{Config, Xdp},
+    control::{Attachment, Interface, Shield},
+    dataplane::{Counters, Dataplane, Devices, Hook, Listeners, Routes, SiteNames},
     handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
 };
@@ -32,14 +37,22 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// A look without a reason, should a message have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
+/// The maps that are made to match the network and the configuration.
+pub struct Maps {
+    pub devices: Devices,
+    pub site_names: SiteNames,
+    pub routes: Routes,
+    pub listeners: Listeners,
+}
+
 /// The task.
 pub struct Reconciler {
     dataplane: Dataplane,
-    devices: Devices,
-    site_names: SiteNames,
-    routes: Routes,
-    listeners: Listeners,
+    maps: Maps,
     netlink: Netlink,
+    counters: Arc<Counters>,
+    guard: Guard,
+    flood: bool,
     shared: Arc<Shared>,
 }
 
@@ -47,14 +60,13 @@ impl Reconciler {
     /// Puts the task together; nothing is changed yet.
     pub fn new(
         dataplane: Dataplane,
-        devices: Devices,
-        site_names: SiteNames,
-        routes: Routes,
-        listeners: Listeners,
+        maps: Maps,
         netlink: Netlink,
+        counters: Arc<Counters>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { dataplane, devices, site_names, routes, listeners, netlink, shared }
+        let (guard, flood) = (Guard::default(), false);
+        Self { dataplane, maps, netlink, counters, guard, flood, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -67,6 +79,8 @@ impl Reconciler {
         mut withdrawals: mpsc::Receiver<Withdrawal>,
     ) -> Result<()> {
         let mut due = Instant::now() + AT_LEAST_EVERY;
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = self.netlink.changed() => {
@@ -78,6 +92,11 @@ impl Reconciler {
                         tracing::error!("the network has changed, but: {error:#}");
                     }
                     due = Instant::now() + AT_LEAST_EVERY;
+                }
+                _ = second.tick(), if self.shared.config().uplink.xdp == Xdp::Auto => {
+                    if self.flood_turns() {
+                        due = Instant::now();
+                    }
                 }
                 Some((listen, promise)) = withdrawals.recv() => {
                     if let Err(error) = self.withdraw(listen, promise).await {
@@ -93,6 +112,20 @@ impl Reconciler {
         }
     }
 
+    /// Whether a flood has begun or ended in the last second.
+    fn flood_turns(&mut self) -> bool {
+        let count = |result| self.counters.cookies(result);
+        let returned = count(Cookie::Acknowledged) + count(Cookie::Accepted);
+        let flood = self.guard.observe(count(Cookie::Sent), returned);
+        let turns = flood != self.flood;
+        if turns {
+            let what = if flood { "a SYN flood: the shield goes up" } else { "the flood is over" };
+            tracing::warn!("{what}");
+        }
+        self.flood = flood;
+        turns
+    }
+
     /// Looks at the network and makes everything match.
     ///
     /// # Errors
@@ -100,7 +133,7 @@ impl Reconciler {
     pub async fn reconcile(&mut self) -> Result<()> {
         let config = self.shared.config();
         let network = self.netlink.snapshot().await?;
-        let known = self.listeners.list()?;
+        let known = self.maps.listeners.list()?;
         self.apply(&config, &network, &known)
     }
 
@@ -111,7 +144,7 @@ impl Reconciler {
             port: listen.port().to_be_bytes(),
             reserved: [0; 2],
         };
-        let Some(mut listener) = self.listeners.list()?.remove(&key) else { return Ok(()) };
+        let Some(mut listener) = self.maps.listeners.list()?.remove(&key) else { return Ok(()) };
         let (offer, what) = match promise {
             Promise::Timestamps => (&mut listener.timestamps, "timestamps"),
             Promise::Sack => (&mut listener.sack, "SACK"),
@@ -124,7 +157,7 @@ impl Reconciler {
             %listen,
             "a backend lacks {what}: clients are promised none any more; `ingressctl reload` tries again"
         );
-        self.listeners.set(&key, listener)?;
+        self.maps.listeners.set(&key, listener)?;
         self.reconcile().await
     }
 
@@ -134,15 +167,15 @@ impl Reconciler {
             tracing::error!("flows would not survive a restart: {error:#}");
         }
         let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
-        let numbers = self.site_names.assign(&names)?;
+        let numbers = self.maps.site_names.assign(&names)?;
         let plan = plan(config, &numbers, network, known);
         // Tables before programs: whoever looks up finds.
         for (number, device) in &plan.sites {
-            self.devices.set_site(*number, *device)?;
+            self.maps.devices.set_site(*number, *device)?;
         }
-        self.devices.set_uplink(plan.uplink)?;
-        self.routes.replace(&plan.routes)?;
-        self.listeners.replace(&plan.listeners)?;
+        self.maps.devices.set_uplink(plan.uplink)?;
+        self.maps.routes.replace(&plan.routes)?;
+        self.maps.listeners.replace(&plan.listeners)?;
 
         let mut wanted = HashSet::new();
         let uplink_name = config.uplink.interface.as_str();
@@ -156,8 +189,10 @@ impl Reconciler {
             .iter()
             .map(|site| attach(site.interface.as_str(), |ethernet| Hook::Tunnel { ethernet }))
             .collect();
+        let shield = self.shield(config, network.links.get(uplink_name));
         self.shared.set_applied(Applied {
             uplink: Some(uplink),
+            shield,
             tunnels,
             site_numbers: numbers,
             listeners: plan.listening,
@@ -169,6 +204,35 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// Puts the shield up or takes it down. Without it everything works, only with more effort.
+    fn shield(&mut self, config: &Config, uplink: Option<&Link>) -> Shield {
+        let shield = match config.uplink.xdp {
+            Xdp::Native => Shield::Native,
+            Xdp::Generic => Shield::Generic,
+            Xdp::Auto if self.flood => Shield::Native,
+            Xdp::Auto | Xdp::Off => Shield::Off,
+        };
+        let Some(link) = uplink.filter(|link| link.ethernet) else {
+            if shield != Shield::Off && uplink.is_some() {
+                tracing::warn!(
+                    "[uplink] xdp: the uplink has no Ethernet headers; SYNs are answered at tc"
+                );
+            }
+            let _ = self.dataplane.set_shield(None);
+            return Shield::Off;
+        };
+        let wanted = match shield {
+            Shield::Off => None,
+            Shield::Native => Some((link.index, XdpMode::Driver)),
+            Shield::Generic => Some((link.index, XdpMode::Skb)),
+        };
+        if let Err(error) = self.dataplane.set_shield(wanted) {
+            tracing::error!("[uplink] xdp: SYNs are answered at tc: {error:#}");
+            return Shield::Off;
+        }
+        shield
     }
 
     /// Attaches, unless it is attached already. An interface that cannot be attached now is tried again
@@ -200,12 +264,12 @@ impl Reconciler {
         let changes = changes(&old, &new);
         let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
         // Withdrawn offers are made again: the operator may have mended what was missing.
-        let known = self.listeners.list().map_err(|error| format!("{error:#}"))?;
+        let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
             let _ = self.apply(&old, &network, &known);
             for site in old.sites.len()..new.sites.len() {
-                let _ = self.devices.set_site(site as u16, Device::default());
+                let _ = self.maps.devices.set_site(site as u16, Device::default());
             }
             return Err(format!("the old configuration stays in force: {error:#}"));
         }

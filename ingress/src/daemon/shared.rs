@@ -16,7 +16,7 @@ use ingress_common::maps::Listener;
 use super::refusals::Refusals;
 use crate::{
     config::{Config, Protocol},
-    control::{Interface, Reload},
+    control::{Interface, Reload, Shield},
     dns::Resolver,
     flows::Cause,
     handshake::Outcome,
@@ -52,6 +52,8 @@ pub struct Shared {
 pub struct Applied {
     /// The uplink.
     pub uplink: Option<Interface>,
+    /// What stands in front of it.
+    pub shield: Shield,
     /// The tunnels, in the order of the configuration's sites.
     pub tunnels: Vec<Interface>,
     /// The index in `SITES` of each of them.

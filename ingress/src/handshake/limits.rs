@@ -35,7 +35,7 @@ impl Default for Limits {
         Self {
             connections: 8192,
             octets: 32 << 20,
-            lookups: 2048,
+            lookups: 8192,
             share: 8,
             hello_deadline: Duration::from_secs(10),
             resolve_deadline: Duration::from_secs(10),

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever wants numbers comes here.
 pub struct Desk {
     shared: Arc<Shared>,
-    counters: Counters,
+    counters: Arc<Counters>,
     engine: mpsc::Sender<Ask>,
     reloads: mpsc::Sender<Reload>,
     /// One reload at a time.
@@ -41,7 +41,7 @@ impl Desk {
     /// Opens.
     pub fn new(
         shared: Arc<Shared>,
-        counters: Counters,
+        counters: Arc<Counters>,
         engine: mpsc::Sender<Ask>,
         reloads: mpsc::Sender<Reload>,
     ) -> Self {

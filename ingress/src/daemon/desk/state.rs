@@ -49,6 +49,7 @@ impl Desk {
                 .uplink
                 .clone()
                 .unwrap_or_else(|| absent(config.uplink.interface.as_str())),
+            shield: applied.shield,
             sites,
             nat46_prefix: config.nat46.network(),
             listen,

@@ -6,7 +6,7 @@ use super::{super::screen::Screen, *};
 use crate::{
     cli::sheet::Style,
     config::Protocol,
-    control::{Attachment, DropCount, Interface, Reload, Traffic},
+    control::{Attachment, DropCount, Interface, Reload, Shield, Traffic},
 };
 
 fn flow(client: &str, host: Option<&str>, age_seconds: u64, bytes_out: u64) -> Flow {
@@ -50,6 +50,7 @@ fn moment(at: Instant, bytes: u64, refused: u64, flows: Vec<Flow>) -> Moment {
             uptime_seconds: 60,
             config: "/etc/ingress/ingress.toml".into(),
             last_reload: Reload { timestamp_seconds: 0, error: None },
+            shield: Shield::Off,
             uplink: interface("eth0"),
             sites: vec![SiteStatus {
                 name: "home".to_owned(),

@@ -1,0 +1,107 @@
+//! The XDP program in front of the uplink: what it answers is as good as what is answered at tc, and it goes
+//! with the daemon.
+
+use anyhow::{Context, Result};
+use ingress_tests::addresses::{VPS4, WWW};
+use ingress_tests::client::{random_file, same_content};
+use ingress_tests::daemon::config;
+use ingress_tests::flood::{self, Flood, anywhere};
+use ingress_tests::process::{self, wait_until};
+use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
+use ingress_tests::shared::{Stage, stage};
+use serde_json::Value;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(3);
+
+#[test]
+fn connections_are_made_and_carried_behind_it() -> Result<()> {
+    let mut stage = stage();
+    let file = stage.web.root().join("shield.bin");
+    random_file(&file, 3)?;
+    set(&mut stage, "generic")?;
+    assert_eq!(shield(&stage)?, "generic");
+    assert!(attached(&stage)?, "no XDP program on the uplink");
+    for _ in 0..20 {
+        let answer = stage.by_name(WWW, "/shield.bin")?.run()?;
+        assert_eq!(answer.status(), 200, "{}", answer.error());
+        assert!(same_content(&answer.body, &file)?);
+        std::fs::remove_file(&answer.body)?;
+    }
+    // A retry on a port that has a flow is for the program at tc, which knows of it.
+    let link = RawLink::open(&stage.lab)?;
+    for _ in 0..2 {
+        let connection = link.connect(31_000, SocketAddrV4::new(VPS4, 443), 5, USUAL_OPTIONS)?;
+        assert_eq!(connection.syn_ack.mss(), Some(1360));
+    }
+    stage.daemon_mut()?.stop()?;
+    assert!(!attached(&stage)?, "it stays without the daemon");
+    set(&mut stage, "off")?;
+    assert_eq!(shield(&stage)?, "off");
+    assert!(!attached(&stage)?);
+    Ok(())
+}
+
+#[test]
+fn reloads_put_it_up_and_take_it_down() -> Result<()> {
+    let stage = stage();
+    let daemon = stage.daemon()?;
+    for mode in ["generic", "off", "auto", "generic", "off"] {
+        daemon.configure(&with(&stage, mode))?;
+        let reloaded = daemon.ctl(&["reload"])?;
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        assert_eq!(attached(&stage)?, mode == "generic", "{mode}");
+        assert_eq!(stage.by_name(WWW, "/?shield")?.run()?.status(), 200, "{mode}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flood_ends_at_it() -> Result<()> {
+    let mut stage = stage();
+    set(&mut stage, "generic")?;
+    let flood = Flood::start(&stage.lab, None, |nth| flood::syn(anywhere(nth)))?;
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..5 {
+        let answer = stage.by_name(WWW, "/?behind-the-shield")?.args(&["--max-time", "5"]).run()?;
+        assert_eq!(answer.status(), 200, "{}", answer.error());
+    }
+    let sent = flood.stop();
+    let answered = stage.daemon()?.metric(r#"syn_cookies_total{result="sent"}"#)?;
+    println!("{sent} sent, {answered} answered");
+    assert!(answered > 1000.0, "{answered}");
+    set(&mut stage, "off")
+}
+
+fn with(stage: &Stage, mode: &str) -> String {
+    let xdp = format!("interface = \"eth0\"\nxdp = \"{mode}\"");
+    config(&stage.lab).replacen("interface = \"eth0\"", &xdp, 1)
+}
+
+fn set(stage: &mut Stage, mode: &str) -> Result<()> {
+    let config = with(stage, mode);
+    let daemon = stage.daemon_mut()?;
+    daemon.stop()?;
+    daemon.configure(&config)?;
+    daemon.resume()
+}
+
+fn shield(stage: &Stage) -> Result<String> {
+    let status: Value = stage.daemon()?.ctl_json(&["status"])?;
+    Ok(status["shield"].as_str().context("no shield in the status")?.to_owned())
+}
+
+/// By the kernel's own account.
+fn attached(stage: &Stage) -> Result<bool> {
+    let mut last = String::new();
+    let mut look = || -> Result<bool> {
+        let mut show = stage.lab.vps.command("ip")?;
+        last = process::output(show.args(["-details", "link", "show", "dev", "eth0"]))?;
+        Ok(last.contains("xdp"))
+    };
+    let first = look()?;
+    // Links of a process that has just ended go a moment later.
+    let _ = wait_until(SOON / 3, "the same again", || look().is_ok_and(|now| now != first));
+    look()
+}
