@@ -88,6 +88,13 @@ impl Opening {
     }
 }
 
+/// How many requests a stream begins with; none where it is TLS.
+#[must_use]
+pub fn preamble(octets: &[u8]) -> usize {
+    let requests = octets.chunks_exact(REQUEST_LEN);
+    requests.take_while(|head| matches!(Opening::read(head), Opening::Request(_))).count()
+}
+
 /// The ErrorResponse for a client that wants no TLS.
 #[must_use]
 pub fn tls_required() -> Vec<u8> {

@@ -41,6 +41,15 @@ impl Capture {
         Ok(Self { process, file })
     }
 
+    /// Goes on until it has seen what is waited for, then ends and returns everything.
+    pub fn stop_with(self, what: &str, seen: impl Fn(&[Vec<u8>]) -> bool) -> Result<Vec<Vec<u8>>> {
+        wait_until(Duration::from_secs(5), what, || {
+            // The last packet may be half written.
+            fs::read(&self.file).is_ok_and(|file| read(&file).is_ok_and(|packets| seen(&packets)))
+        })?;
+        self.stop()
+    }
+
     /// Ends it and returns the packets from their IP header on, cut after some 400 bytes.
     pub fn stop(mut self) -> Result<Vec<Vec<u8>>> {
         // What has just crossed is still on its way to tcpdump.

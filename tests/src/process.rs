@@ -93,10 +93,10 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// How much longer everything may take than on a machine of its own, for emulated ones: `INGRESS_PATIENCE`.
+/// How much longer everything may take than on a machine of its own: `INGRESS_PATIENCE`.
 #[must_use]
 pub fn patience() -> u32 {
-    std::env::var("INGRESS_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1)
+    std::env::var("INGRESS_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(2)
 }
 
 /// Waits until something becomes true.

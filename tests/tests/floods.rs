@@ -278,10 +278,12 @@ fn minted_cookies_are_answered() -> Result<()> {
     let flood = Flood::start(&stage.lab, Some(20), move |_| {
         flood::data(client, ISN, mint.cookie(client).wrapping_add(1), &hello)
     })?;
-    thread::sleep(Duration::from_millis(500));
+    let said =
+        |packet: &Vec<u8>| Segment::read(packet).is_some_and(|answer| !answer.payload.is_empty());
+    let answers = answers.stop_with("an alert", |packets| packets.iter().any(said));
     flood.stop();
     let answers: Vec<Segment> =
-        answers.stop()?.iter().filter_map(|packet| Segment::read(packet)).collect();
+        answers?.iter().filter_map(|packet| Segment::read(packet)).collect();
     let alert = answers.iter().find(|answer| !answer.payload.is_empty()).context("no alert")?;
     assert_eq!(alert.payload.first(), Some(&21), "{answers:?}");
     Ok(())

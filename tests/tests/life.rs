@@ -66,12 +66,13 @@ fn a_reset_arrives_with_the_number_that_is_expected() -> Result<()> {
         let mut pair = Pair::connect(&stage.lab, &server)?;
         pair.exchange()?;
         let dir = stage.lab.dir();
-        let filter = format!("tcp port {PORT}");
+        // Other tests' connections may still be ending.
+        let filter = format!("tcp port {}", pair.client.local_addr()?.port());
         let at_client = Capture::start(&stage.lab.client, "eth0", &filter, dir)?;
         let at_server = Capture::start(&stage.lab.www, "eth0", &filter, dir)?;
         pair.exchange()?;
         // The last of it is acknowledged late.
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(400));
         let Pair { client, server } = pair;
         let (first, mut second) = if client_first { (client, server) } else { (server, client) };
         plain::reset(first)?;
@@ -79,7 +80,11 @@ fn a_reset_arrives_with_the_number_that_is_expected() -> Result<()> {
         let error = second.read(&mut [0; 1]).expect_err("a reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
         assert!(start.elapsed() < SOON);
-        let seen = if client_first { at_server.stop()? } else { at_client.stop()? };
+        let capture = if client_first { at_server } else { at_client };
+        let is_reset = |packet: &Vec<u8>| {
+            Segment::read(packet).is_some_and(|segment| segment.flags & flag::RST != 0)
+        };
+        let seen = capture.stop_with("a reset", |packets| packets.iter().any(is_reset))?;
         let seen: Vec<Segment> = seen.iter().filter_map(|packet| Segment::read(packet)).collect();
         let reset = seen.iter().find(|segment| segment.flags & flag::RST != 0);
         let reset = reset.context("the capture has no reset")?;

@@ -5,11 +5,14 @@ use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, ClientKey, ToBackend, ToClient},
+    tcp::Seq,
 };
 
+use super::Flow;
 use crate::{
-    handshake::{ClientTuple, Splice},
+    handshake::{Backend, ClientTuple, Owed, Splice},
     icmp::Spliced,
+    sni::HostName,
 };
 
 /// The keys of both halves.
@@ -106,6 +109,33 @@ pub(super) fn to_client(tuple: ClientTuple, splice: &Splice, now: u64) -> ToClie
         reserved: 0,
         ts_delta: splice.ts_delta.unwrap_or(0).to_be_bytes(),
         reserved_too: [0; 4],
+    }
+}
+
+/// The splice that these entries were made from, as far as they tell.
+pub(super) fn splice(flow: &Flow, back: &ToClient, host: HostName, owed: &Owed) -> Splice {
+    let there = &flow.to_backend;
+    let delta = u32::from_be_bytes(there.delta);
+    let scaled = there.expand == 0;
+    Splice {
+        backend: Backend {
+            address: flow.backend(),
+            source: there.source.into(),
+            site: there.site,
+            // Its handshake is over.
+            mss_limit: 0,
+        },
+        host,
+        client_isn: owed.client_isn,
+        cookie: owed.cookie,
+        backend_isn: owed.cookie.minus(delta),
+        promised_scale: Some(back.promised_scale),
+        client_scale: (!scaled).then_some(there.expand),
+        backend_scale: scaled.then_some(back.backend_scale),
+        client_sack: false,
+        backend_sack: false,
+        ts_delta: (there.timestamps != 0).then(|| u32::from_be_bytes(there.ts_delta)),
+        watch: Some(Seq(u32::from_be_bytes(back.watched))),
     }
 }
 

@@ -14,8 +14,8 @@ use ingress_common::{
 };
 
 use crate::{
-    dataplane::{FlowMaps, host},
-    handshake::{ClientTuple, Splice},
+    dataplane::{FlowMaps, host, host_name},
+    handshake::{ClientTuple, Owed, Splice},
     icmp::Spliced,
 };
 
@@ -24,19 +24,16 @@ pub use survey::{ESTABLISHED, Flow, Survey, TRANSITORY};
 
 use entry::{return_key, spliced, to_backend, to_client};
 
-/// How far a backend is with what its client was acknowledged in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether what a client was acknowledged in its backend's place has got there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// It has it, or the flow is another's.
+    /// It has, or the flow is another's.
     Wholly,
-    /// It has answered, if only by showing its clock, and does not have it all.
-    InPart,
-    /// It has said nothing, or there is no flow.
-    Nothing,
+    /// Not all of it, and this is the flow.
+    Not(Box<Splice>),
+    /// There is no flow.
+    Nowhere,
 }
-
-/// No packet without payload is longer: an IPv4 header, and a TCP header full of options.
-const BARE: u64 = 20 + 60;
 
 /// Why a flow is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -181,17 +178,19 @@ impl FlowTable {
         half.is_ok_and(|half| half.reopened != cookie.0.to_be_bytes())
     }
 
-    /// How much of what a client was acknowledged up to `end` has reached the backend of its flow.
+    /// Whether what a client was acknowledged has reached the backend of its flow.
     #[must_use]
-    pub fn delivered(&self, tuple: ClientTuple, end: Seq) -> Delivered {
-        let Some(flow) = self.maps.get(tuple) else { return Delivered::Nothing };
-        let Some(half) = flow.to_client else { return Delivered::Nothing };
-        if half.watching == 0 || half.watched != end.0.to_be_bytes() {
-            Delivered::Wholly
-        } else if half.bytes > half.packets * BARE || (half.timestamps != 0 && half.packets > 0) {
-            Delivered::InPart
-        } else {
-            Delivered::Nothing
+    pub fn delivered(&self, tuple: ClientTuple, owed: &Owed) -> Delivered {
+        let Some(flow) = self.maps.get(tuple) else { return Delivered::Nowhere };
+        let Some(back) = flow.to_client else { return Delivered::Nowhere };
+        let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
+        let name = self.maps.hosts.get(&flow.to_backend.host, 0);
+        let host = name.ok().and_then(|name| host_name(&name).parse().ok());
+        match host {
+            Some(host) if back.watching != 0 && back.watched == end.0.to_be_bytes() => {
+                Delivered::Not(Box::new(entry::splice(&flow, &back, host, owed)))
+            }
+            Some(_) | None => Delivered::Wholly,
         }
     }
 

@@ -154,12 +154,18 @@ impl Client {
             return;
         }
         self.acknowledged = covered;
+        self.owe(out);
+    }
+
+    /// Puts down what was acknowledged.
+    pub(super) fn owe(&self, out: &mut Vec<Action>) {
+        let len = self.acknowledged.min(self.stream.len()) as usize;
         let owed = Owed {
             cookie: self.cookie,
             client_isn: self.isn(),
             window: self.window,
             timestamps: self.timestamps.map(Timestamps::mirrored),
-            octets: self.stream.octets().to_vec(),
+            octets: self.stream.octets()[..len].to_vec(),
         };
         out.push(Action::Owe { tuple: self.tuple, owed });
     }

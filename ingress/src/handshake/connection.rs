@@ -3,7 +3,7 @@
 use std::net::SocketAddrV6;
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::{Flags, Seq};
+use ingress_common::tcp::{Flags, Seq, SynOptions};
 
 use super::backend::{Attempt, Reached};
 use super::client::{Client, Reset};
@@ -13,7 +13,8 @@ use super::reading::{Read, Reading};
 use super::recent::Epitaph;
 use super::refusal::{Linger, Lingering};
 use super::{
-    Action, Admission, Backend, ClientTuple, HostName, Outcome, ResolveError, Segment, Turn,
+    Action, Admission, Backend, ClientTuple, HostName, Outcome, Owed, Protocol, ResolveError,
+    Segment, Splice, Turn,
 };
 
 #[derive(Debug)]
@@ -56,6 +57,29 @@ impl Connection {
             started: turn.now,
             phase: Phase::Reading(reading),
         }
+    }
+
+    /// One whose flow an earlier daemon has installed, without delivering what it owed.
+    pub(super) fn taken_up(
+        tuple: ClientTuple,
+        splice: Box<Splice>,
+        owed: &Owed,
+        turn: &mut Turn<'_>,
+    ) -> Self {
+        // Nothing is read any more, so what could be read does not matter.
+        let admission = Admission {
+            cookie: splice.cookie,
+            client_isn: Some(splice.client_isn),
+            options: SynOptions::default(),
+            promised_scale: splice.promised_scale,
+            protocol: Protocol::Tls,
+            default_host: None,
+        };
+        let mut connection = Self::new(tuple, &admission, turn);
+        connection.client.stream.begin(owed.client_isn.plus(1));
+        connection.host = Some(splice.host.clone());
+        connection.phase = Phase::Delivering(Delivery::take_up(tuple, splice, owed, turn));
+        connection
     }
 
     pub(super) fn timeout(&self) -> Instant {

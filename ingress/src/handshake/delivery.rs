@@ -6,7 +6,8 @@ use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::backend::Peer;
 use super::client::Client;
-use super::{Action, ClientTuple, HostName, Outcome, Segment, Splice, Turn};
+use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Splice, Turn};
+use crate::postgres::{REQUEST_LEN, preamble};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
@@ -65,6 +66,10 @@ pub(super) fn deliver(
             .map(|(ours, theirs)| ours.value.wrapping_sub(theirs.first)),
         watch: (!owed.is_empty()).then(|| seq.plus(owed.len() as u32)),
     });
+    if !owed.is_empty() && client.timestamps.is_some() {
+        // Whoever has to repeat it may not show the backend an older clock than this (RFC 7323 §5.2).
+        client.owe(turn.out);
+    }
     turn.out.push(Action::Install { tuple: client.tuple, splice: splice.clone() });
     let mut whole = Segment {
         seq,
@@ -84,6 +89,11 @@ pub(super) fn deliver(
     Ok(Delivery { splice, elapsed, owed: whole, room: peer.room(), tries: 1, next })
 }
 
+/// The most data in a segment that fits.
+fn room(mtu: u32, timestamps: Option<Timestamps>) -> usize {
+    (mtu - HEADERS) as usize - timestamps.map_or(0, |_| Timestamps::LEN)
+}
+
 /// Sends a payload of any length in segments.
 fn send(tuple: ClientTuple, splice: &Splice, whole: &Segment, room: usize, out: &mut Vec<Action>) {
     let pieces = whole.payload.chunks(room);
@@ -98,6 +108,31 @@ fn send(tuple: ClientTuple, splice: &Splice, whole: &Segment, room: usize, out: 
 }
 
 impl Delivery {
+    /// Goes on where an earlier daemon stood, and sends everything once more.
+    pub(super) fn take_up(
+        tuple: ClientTuple,
+        splice: Box<Splice>,
+        owed: &Owed,
+        turn: &mut Turn<'_>,
+    ) -> Self {
+        let requests = preamble(&owed.octets);
+        let timestamps =
+            owed.timestamps.filter(|_| splice.ts_delta.is_some()).map(|at| splice.to_backend(at));
+        let whole = Segment {
+            seq: splice.client_isn.plus(1 + (requests * REQUEST_LEN) as u32),
+            ack: splice.backend_isn.plus(1 + requests as u32),
+            flags: Flags::ACK,
+            window: splice.window_to_backend(owed.window),
+            timestamps,
+            payload: owed.octets[requests * REQUEST_LEN..].to_vec(),
+            ..Segment::default()
+        };
+        let room = room(LEAST_MTU, timestamps);
+        send(tuple, &splice, &whole, room, turn.out);
+        let (elapsed, next) = (Duration::ZERO, turn.now + FIRST_RETRY);
+        Self { splice, elapsed, owed: whole, room, tries: 1, next }
+    }
+
     pub(super) fn timeout(&self) -> Instant {
         self.next
     }
@@ -126,8 +161,7 @@ impl Delivery {
 
     /// The way is narrower than it looked: all of it goes again, in smaller pieces.
     pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
-        let stamps = if self.owed.timestamps.is_some() { Timestamps::LEN } else { 0 };
-        let room = (mtu.max(LEAST_MTU) - HEADERS) as usize - stamps;
+        let room = room(mtu.max(LEAST_MTU), self.owed.timestamps);
         if room < self.room {
             self.room = room;
             send(tuple, &self.splice, &self.owed, room, turn.out);
@@ -149,6 +183,14 @@ impl Delivery {
 }
 
 impl Splice {
+    /// A backend that refused scaling takes windows at their word.
+    fn window_to_backend(&self, window: u16) -> u16 {
+        match (self.backend_scale, self.client_scale) {
+            (None, Some(scale)) => (u32::from(window) << scale).min(u16::MAX.into()) as u16,
+            (Some(_), _) | (None, None) => window,
+        }
+    }
+
     fn to_backend(&self, stamps: Timestamps) -> Timestamps {
         Timestamps { echo: stamps.echo.wrapping_sub(self.ts_delta.unwrap_or(0)), ..stamps }
     }
@@ -171,10 +213,7 @@ impl Splice {
         }
         segment.ack = segment.ack.minus(self.delta());
         segment.timestamps = segment.timestamps.map(|stamps| self.to_backend(stamps));
-        if self.backend_scale.is_none() {
-            let window = u32::from(segment.window) << self.client_scale.unwrap_or(0);
-            segment.window = window.min(u16::MAX.into()) as u16;
-        }
+        segment.window = self.window_to_backend(segment.window);
         out.push(Action::ToBackend { tuple, backend: self.backend, segment });
     }
 

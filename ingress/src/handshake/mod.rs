@@ -118,7 +118,7 @@ impl Handshakes {
 
     /// Goes on with a handshake of an earlier daemon, which had acknowledged these octets of the client's. They are
     /// read once more as they came, and the client takes what is said to it again for a repetition. Whatever connection
-    /// to a backend there was is replaced by another.
+    /// to a backend was being made is replaced by another.
     pub fn resume(
         &mut self,
         now: Instant,
@@ -155,6 +155,23 @@ impl Handshakes {
         {
             connection.client.acknowledge(out);
         }
+    }
+
+    /// Goes on with an earlier daemon's delivery of these octets, to the backend of a flow that stands.
+    pub fn take_up(
+        &mut self,
+        now: Instant,
+        tuple: ClientTuple,
+        splice: Box<Splice>,
+        owed: Owed,
+        out: &mut Vec<Action>,
+    ) {
+        let mut turn = Turn { now, limits: &self.limits, out };
+        let connection = Connection::taken_up(tuple, splice, &owed, &mut turn);
+        self.ledger.change(Source::of(&tuple), Held::default(), connection.held());
+        self.timeouts.insert((connection.timeout(), tuple));
+        self.connections.insert(tuple, connection);
+        out.push(Action::Owe { tuple, owed });
     }
 
     /// When [`Self::handle_timeout`] wants to be called next.

@@ -50,8 +50,6 @@ struct Kernel {
     watching: bool,
     /// What backends were seen to lack, and the port promises no more.
     withdrawn: Vec<Promise>,
-    /// Whether the flow's backend has sent data.
-    answered: bool,
     owed: Option<Owed>,
 }
 
@@ -234,6 +232,15 @@ impl World {
         self.kernel.pending = false;
         self.kernel.expected.clear();
         let Some(owed) = self.kernel.owed.take() else { return };
+        let mut actions = Vec::new();
+        if let Some(splice) = self.kernel.flow.clone() {
+            let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
+            if splice.watch == Some(end) && self.kernel.watching {
+                self.machine.take_up(self.instant(), tuple(), splice, owed, &mut actions);
+                self.apply(actions);
+            }
+            return;
+        }
         let first = Segment {
             seq: owed.client_isn.plus(1),
             ack: owed.cookie.plus(1),
@@ -241,17 +248,6 @@ impl World {
         };
         let admission =
             self.admission(&Segment { flags: Flags::ACK, ..first }).expect("a cookie is valid");
-        let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
-        let watched = self.kernel.flow.as_ref().is_some_and(|flow| flow.watch == Some(end));
-        if self.kernel.flow.is_some() && !(watched && self.kernel.watching) {
-            return;
-        }
-        if self.kernel.flow.is_some() && self.kernel.answered {
-            self.kernel.flow = None;
-            self.send_to_client(Segment::reset(owed.cookie.plus(1), Some(end)));
-            return;
-        }
-        let mut actions = Vec::new();
         self.machine.resume(self.instant(), tuple(), &admission, &owed, &mut actions);
         self.apply(actions);
     }
@@ -525,8 +521,6 @@ impl World {
                 self.kernel.watching = false;
                 self.upcall(Event::BackendAcked { tuple: tuple(), ack: segment.ack });
             }
-            // A clock that was shown cannot go back to another's.
-            self.kernel.answered |= !segment.payload.is_empty() || segment.timestamps.is_some();
             self.send_to_client(splice::to_client(&splice, segment));
         } else if self.kernel.expected.contains(&from) {
             let from = backend(from).address;
@@ -572,7 +566,6 @@ impl World {
                 }
                 Action::Install { splice, .. } => {
                     self.kernel.watching = splice.watch.is_some();
-                    self.kernel.answered = false;
                     self.kernel.flow = Some(splice);
                     self.kernel.pending = false;
                     self.kernel.expected.clear();

@@ -9,34 +9,38 @@ use ingress_common::{
 
 use super::Core;
 use crate::{
-    flows::Delivered,
-    handshake::{ClientTuple, Owed},
+    flows::{Delivered, keys},
+    handshake::{ClientTuple, Owed, Splice},
 };
 
 impl Core {
-    /// Goes on where the earlier daemon stood. A client whose backend has answered already cannot be taken back to
-    /// the beginning; it is reset, which is better than to wait for an answer to half a hello.
+    /// Goes on where the earlier daemon stood: with the delivery, or from the client's first octet.
     pub(super) fn inherit(&mut self) {
         for (key, debt) in self.debts.list() {
             let (tuple, owed) = (tuple(&key), owed(&debt));
             self.debts.forget(&key);
             self.marks.unpend(&key);
-            let end = owed.client_isn.plus(1 + u32::from(debt.len));
-            match self.flows.delivered(tuple, end) {
+            match self.flows.delivered(tuple, &owed) {
                 Delivered::Wholly => {}
-                Delivered::InPart => {
-                    self.kill(tuple);
-                    tracing::info!(client = %tuple.client, "reset: an earlier daemon owed it too much");
-                }
-                Delivered::Nothing => self.resume(tuple, &owed),
+                Delivered::Not(splice) => self.take_up(tuple, splice, owed),
+                Delivered::Nowhere => self.resume(tuple, &owed),
             }
         }
+    }
+
+    fn take_up(&mut self, tuple: ClientTuple, splice: Box<Splice>, owed: Owed) {
+        tracing::info!(client = %tuple.client, octets = owed.octets.len(), "still to be delivered");
+        let (_, key) = keys(tuple, splice.backend.address, splice.backend.source);
+        self.watched.insert(key, tuple);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.handshakes.take_up(Instant::now(), tuple, splice, owed, &mut actions);
+        self.apply(actions);
     }
 
     fn resume(&mut self, tuple: ClientTuple, owed: &Owed) {
         let first = owed.client_isn.plus(1);
         let Ok(Some(admission)) = self.admission(tuple, first, owed.cookie) else { return };
-        tracing::info!(client = %tuple.client, octets = owed.octets.len(), "an earlier daemon owed these");
+        tracing::info!(client = %tuple.client, octets = owed.octets.len(), "read once more");
         let mut actions = std::mem::take(&mut self.actions);
         self.handshakes.resume(Instant::now(), tuple, &admission, owed, &mut actions);
         self.apply(actions);
