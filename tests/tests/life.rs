@@ -112,7 +112,7 @@ fn a_dead_flow_is_told_so_to_both_ends() -> Result<()> {
             let read = end.read(&mut [0; 1]);
             ensure!(!matches!(read, Ok(1)), "an octet from nobody");
         }
-        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON * 2, "{:?}", start.elapsed());
     }
     Ok(())
 }

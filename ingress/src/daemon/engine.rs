@@ -16,6 +16,8 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
+use killing::Killed;
+
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Withdrawal, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
@@ -28,6 +30,7 @@ use crate::{
 
 mod actions;
 mod inherit;
+mod killing;
 mod upcalls;
 
 /// The programs take a daemon for gone after three of these.
@@ -98,6 +101,8 @@ struct Core {
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
+    /// Whose ends may not have heard it.
+    killed: Vec<Killed>,
     /// Of log lines about refusals.
     ration: Ration,
     started: Instant,
@@ -138,6 +143,7 @@ impl Engine {
             expected: HashMap::new(),
             watched: HashMap::new(),
             refused: HashMap::new(),
+            killed: Vec::new(),
             ration: Ration::new(Instant::now()),
             started: Instant::now(),
             resolutions,
@@ -209,6 +215,7 @@ impl Core {
         }
         self.secrets.beat(now)?;
         self.shared.last_beat.store(now, Ordering::Relaxed);
+        self.tell_again();
         Ok(())
     }
 

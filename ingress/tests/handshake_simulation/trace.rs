@@ -34,13 +34,13 @@ pub fn describe_action(action: &Action) -> String {
         Action::ToBackend { backend, segment, .. } => {
             format!("ToBackend{} {}", index(backend.address), Brief(segment))
         }
+        Action::Owe { owed, .. } => format!("Owe {} octets", owed.octets.len()),
         action @ (Action::Pend { .. }
         | Action::Resolve { .. }
         | Action::Expect { .. }
         | Action::Unexpect { .. }
         | Action::Withdraw { .. }
         | Action::Install { .. }
-        | Action::Owe { .. }
         | Action::Uninstall { .. }
         | Action::Finish { .. }) => format!("{action:?}"),
     }

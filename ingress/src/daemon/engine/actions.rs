@@ -5,11 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{
-    addr::Nat46Prefix,
-    maps::BackendKey,
-    tcp::{Flags, Seq, Timestamps},
-};
+use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
 
 use super::{Core, inherit::debt, log_send, warn};
 use crate::{
@@ -109,40 +105,6 @@ impl Core {
         let to_client = Segment::reset(segment.ack.plus(delta), Some(segment.seq));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
         self.to_backend(tuple, backend, &Segment::reset(segment.seq, None));
-    }
-
-    /// Ends a flow before its time. Nobody here knows where its two ends stand, so each is sent a segment
-    /// that fits nowhere. A TCP answers that with its own numbers (RFC 9293 §3.10.7.4), and the answer,
-    /// which is of no flow any more, brings it a reset with exactly them.
-    pub(super) fn kill(&mut self, tuple: ClientTuple) -> bool {
-        let Some((flow, site)) = self.flows.by_client(&client_key(tuple)) else { return false };
-        if !self.flows.remove(tuple) {
-            return false;
-        }
-        self.shared.tally.closed(Cause::Killed);
-        let anywhere = Seq(boot_nanos() as u32);
-        let probe = |stamps| {
-            Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() }
-                .stamped(stamps)
-        };
-        // An end that has timestamps may drop in silence what has none, or old ones (RFC 7323 §3.2, 5.2). Of two
-        // clocks half a circle apart one is not old.
-        let probes = match flow.ts_delta {
-            None => vec![probe(None)],
-            Some(_) => [anywhere.0, anywhere.0 ^ 1 << 31]
-                .map(|value| probe(Some(Timestamps { value, echo: value })))
-                .into(),
-        };
-        let from = SocketAddrV6::new(flow.source.into(), tuple.client.port(), 0, 0);
-        let to = SocketAddrV6::new(flow.backend.into(), tuple.listen.port(), 0, 0);
-        let index = self.shared.applied().tunnel(site).and_then(|tunnel| tunnel.index);
-        for probe in &probes {
-            log_send(self.transmit.v4(tuple.listen, tuple.client, probe));
-            if let Some(index) = index {
-                log_send(self.transmit.v6(from, to, probe, index));
-            }
-        }
-        true
     }
 
     fn finish(
