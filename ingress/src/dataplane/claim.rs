@@ -1,6 +1,6 @@
 //! One ingressd for one directory: two would write each other's tables.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -24,6 +24,9 @@ impl Claim {
     pub fn take(bpffs: &Path) -> Result<Self> {
         pins::require_bpffs(bpffs)?;
         fs::create_dir_all(bpffs).with_context(|| format!("create {}", bpffs.display()))?;
+        // Names of pins say nothing secret, but nobody else has any business there.
+        fs::set_permissions(bpffs, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("close {} to others", bpffs.display()))?;
         let directory =
             fs::File::open(bpffs).with_context(|| format!("open {}", bpffs.display()))?;
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
