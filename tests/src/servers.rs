@@ -167,6 +167,7 @@ http {{
     scgi_temp_path {dir}/temporary/scgi;
     client_max_body_size 0;
     default_type application/octet-stream;
+    types {{ text/html html; }}
     ssl_certificate {certificate};
     ssl_certificate_key {key};
     ssl_protocols TLSv1.3;

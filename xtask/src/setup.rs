@@ -11,7 +11,7 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 14] = [
+const PROGRAMS: [(&str, Presence); 16] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
@@ -24,6 +24,8 @@ const PROGRAMS: [(&str, Presence); 14] = [
     ("tcpdump", Presence::Program("tcpdump")),
     ("iputils-ping", Presence::Program("ping")),
     ("prometheus", Presence::Program("promtool")),
+    ("chromium", Presence::Program("chromium")),
+    ("python3", Presence::Program("python3")),
     ("util-linux", Presence::Program("nsenter")),
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
 ];

@@ -29,10 +29,12 @@ pub fn run(args: &Args) -> Result<()> {
         let extent = if args.loads { Extent::Loads } else { Extent::Lab };
         return kernel::run(&args.kernel, extent, args.kvm);
     }
+    // First, so that the run ends with the summary of the tests.
+    let others = if args.cargo.is_empty() { other_kernels() } else { Ok(()) };
     let mut cargo = shell::cargo();
     cargo.args(["test", "--workspace", "--exclude", "ingress-ebpf", "--no-fail-fast"]);
     shell::run(cargo.args(&args.cargo))?;
-    if args.cargo.is_empty() { other_kernels() } else { Ok(()) }
+    others
 }
 
 /// The oldest kernel and the newest: what one of them takes may be refused by the other. Two minutes.
