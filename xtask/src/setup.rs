@@ -11,7 +11,7 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 16] = [
+const PROGRAMS: [(&str, Presence); 17] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
@@ -26,6 +26,7 @@ const PROGRAMS: [(&str, Presence); 16] = [
     ("prometheus", Presence::Program("promtool")),
     ("chromium", Presence::Program("chromium")),
     ("python3", Presence::Program("python3")),
+    ("tayga", Presence::Program("tayga")),
     ("util-linux", Presence::Program("nsenter")),
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
 ];
@@ -208,6 +209,7 @@ fn keep_stopped(installed: &[&str]) -> Result<()> {
         ("postgresql", "postgresql"),
         ("prometheus", "prometheus"),
         ("haproxy", "haproxy"),
+        ("tayga", "tayga"),
     ] {
         if installed.contains(&package) && Path::new("/run/systemd/system").is_dir() {
             eprintln!("setup: {unit} is only for the lab: its service is not to start by itself");
