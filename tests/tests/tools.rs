@@ -148,28 +148,27 @@ fn top_shows_rates() -> Result<()> {
 }
 
 #[test]
-fn top_on_a_terminal_ends_by_a_key() -> Result<()> {
+fn top_on_a_terminal_leaves_it_as_it_was() -> Result<()> {
     let stage = stage();
-    let script = "stty cols 80 rows 24; exec \"$@\"";
-    let mut terminal = stage.lab.vps.command("timeout")?;
     let ctl = ingressctl(&stage.lab.vps, stage.daemon()?.socket())?;
     let words: Vec<String> = std::iter::once(ctl.get_program())
         .chain(ctl.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    // `script` makes a terminal, and hands on what is typed.
+    let pid = stage.lab.dir().join("top.pid");
+    let script = format!("stty cols 80 rows 24; echo $$ > {}; exec \"$@\"", pid.display());
     let line = format!("sh -c '{script}' sh {} top -d 1", words.join(" "));
-    terminal.args([
-        "20",
-        "sh",
-        "-c",
-        "(sleep 2; printf q; sleep 1) | script -qec \"$0\" /dev/null",
-    ]);
-    let output = terminal.arg(line).env("TERM", "xterm").output()?;
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{shown}");
-    assert!(shown.contains("\x1b[?1049h") && shown.contains("\x1b[?1049l"), "{shown:?}");
-    assert!(shown.contains("ingressd") && shown.contains("HANDSHAKE"), "{shown:?}");
+    for end in ["printf q".to_owned(), format!("kill -TERM $(cat {})", pid.display())] {
+        // `script` makes a terminal, and hands on what is typed.
+        let run = format!("(sleep 2; {end}; sleep 1) | script -qec \"$0\" /dev/null");
+        let mut terminal = stage.lab.vps.command("timeout")?;
+        let output =
+            terminal.args(["20", "sh", "-c", &run]).arg(&line).env("TERM", "xterm").output()?;
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{end}: {shown}");
+        assert!(shown.contains("\x1b[?1049h") && shown.contains("\x1b[?1049l"), "{end}: {shown:?}");
+        assert!(shown.contains("ingressd") && shown.contains("HANDSHAKE"), "{end}: {shown:?}");
+    }
     Ok(())
 }
 

@@ -27,7 +27,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 16] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
@@ -35,8 +35,15 @@ const FILES: [(&str, &str); 9] = [
     ("README.md", "usr/share/doc/ingress/README.md"),
     ("CHANGELOG.md", "usr/share/doc/ingress/CHANGELOG.md"),
     ("ARCHITECTURE.md", "usr/share/doc/ingress/ARCHITECTURE.md"),
-    ("docs/operations.md", "usr/share/doc/ingress/operations.md"),
-    ("docs/runbooks.md", "usr/share/doc/ingress/runbooks.md"),
+    ("docs/backends.md", "usr/share/doc/ingress/docs/backends.md"),
+    ("docs/conformance.md", "usr/share/doc/ingress/docs/conformance.md"),
+    ("docs/migration.md", "usr/share/doc/ingress/docs/migration.md"),
+    ("docs/operations.md", "usr/share/doc/ingress/docs/operations.md"),
+    ("docs/reliability.md", "usr/share/doc/ingress/docs/reliability.md"),
+    ("docs/runbooks.md", "usr/share/doc/ingress/docs/runbooks.md"),
+    ("docs/security.md", "usr/share/doc/ingress/docs/security.md"),
+    ("docs/troubleshooting.md", "usr/share/doc/ingress/docs/troubleshooting.md"),
+    ("xtask/src/deb/copyright", "usr/share/doc/ingress/copyright"),
 ];
 /// The shells, and where each looks for completions.
 const COMPLETIONS: [(&str, &str); 3] = [

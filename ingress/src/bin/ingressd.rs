@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::IsTerminal,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,7 +15,7 @@ use ingress::{
     config::{Config, DEFAULT_PATH},
     daemon, dataplane,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// EX_CONFIG of sysexits.h: systemd is told not to try again.
 const CONFIGURATION: u8 = 78;
@@ -101,18 +102,27 @@ fn run(path: PathBuf, config: Config) -> Result<()> {
     runtime.block_on(daemon::run(path, config))
 }
 
-/// To stderr: coloured on a terminal, without a time of its own where the journal notes one.
+/// To the journal with its fields, where stderr would end up there anyway; else to stderr, coloured on a terminal.
 fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    if leads_to_the_journal(&std::io::stderr())
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        registry.with(journal.with_field_prefix(Some("INGRESS".to_owned()))).init();
+        return;
+    }
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let plain = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal && !no_colour);
-    if std::env::var_os("JOURNAL_STREAM").is_some() && !terminal {
-        log.without_time().init();
-    } else {
-        log.init();
-    }
+    registry.with(plain).init();
+}
+
+/// systemd.exec(5): `JOURNAL_STREAM` has device and inode of what a unit's stderr is connected to.
+fn leads_to_the_journal(stderr: &impl AsFd) -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stat) = nix::sys::stat::fstat(stderr) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }

@@ -6,6 +6,10 @@ mod screen;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,6 +17,7 @@ use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
 };
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{
     Context, Failure,
@@ -25,6 +30,8 @@ use screen::Screen;
 
 /// Throughput that is remembered for the header.
 const HISTORY: usize = 60;
+/// How soon a signal is noticed.
+const ATTENTION: Duration = Duration::from_millis(200);
 
 pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<(), Failure> {
     match context.format {
@@ -82,6 +89,7 @@ fn watch(
     let mut before = first;
     let mut due = Instant::now() + interval;
     let mut left = args.count;
+    let told = Told::listen()?;
     loop {
         let shown = if paused { "paused" } else { note.as_str() };
         terminal.draw(|frame| {
@@ -89,7 +97,7 @@ fn watch(
                 Screen { view: &view, history: &history, style: context.style, note: shown };
             screen.draw(frame.area(), frame.buffer_mut());
         })?;
-        match pressed(due.saturating_duration_since(Instant::now()))? {
+        match pressed(due, &told)? {
             Some(Key::Quit) => return Ok(()),
             Some(Key::Pause) => paused = !paused,
             Some(Key::Redraw) => {}
@@ -122,10 +130,36 @@ enum Key {
     Redraw,
 }
 
-/// What was pressed, if anything was within this time.
-fn pressed(within: Duration) -> io::Result<Option<Key>> {
-    if !event::poll(within)? {
-        return Ok(None);
+/// Whether a signal has asked for the end, which must not come before the terminal is as it was.
+struct Told(Arc<AtomicBool>);
+
+impl Told {
+    fn listen() -> io::Result<Self> {
+        let told = Self(Arc::default());
+        for signal in [SIGTERM, SIGHUP, SIGINT] {
+            signal_hook::flag::register(signal, Arc::clone(&told.0))?;
+        }
+        Ok(told)
+    }
+
+    fn to_end(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was pressed, if anything was by then.
+fn pressed(due: Instant, told: &Told) -> io::Result<Option<Key>> {
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        if event::poll(left.min(ATTENTION))? {
+            break;
+        }
+        if told.to_end() {
+            return Ok(Some(Key::Quit));
+        }
+        if left <= ATTENTION {
+            return Ok(None);
+        }
     }
     let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press, .. }) = event::read()?
     else {
