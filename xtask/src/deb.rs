@@ -27,7 +27,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
@@ -37,6 +37,7 @@ const FILES: [(&str, &str); 16] = [
     ("ARCHITECTURE.md", "usr/share/doc/ingress/ARCHITECTURE.md"),
     ("docs/backends.md", "usr/share/doc/ingress/docs/backends.md"),
     ("docs/conformance.md", "usr/share/doc/ingress/docs/conformance.md"),
+    ("docs/home.md", "usr/share/doc/ingress/docs/home.md"),
     ("docs/migration.md", "usr/share/doc/ingress/docs/migration.md"),
     ("docs/operations.md", "usr/share/doc/ingress/docs/operations.md"),
     ("docs/reliability.md", "usr/share/doc/ingress/docs/reliability.md"),
