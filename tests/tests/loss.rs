@@ -1,9 +1,10 @@
 //! Networks that lose, double and reorder packets: slower, but nothing is missing or wrong.
 
 use anyhow::{Context, Result};
-use ingress_tests::addresses::{VPS4, WWW};
-use ingress_tests::client::{random_file, same_content};
+use ingress_tests::addresses::{VPS4, WWW, WWW6};
+use ingress_tests::client::{Curl, random_file, same_content};
 use ingress_tests::impair::{Impaired, Impairment, Wire};
+use ingress_tests::netns::Namespace;
 use ingress_tests::shared::{Stage, stage};
 
 const BAD: Impairment =
@@ -55,6 +56,81 @@ fn the_line_is_as_bad_as_it_claims() -> Result<()> {
     assert!((25.0..47.0).contains(&percent), "{summary}");
     assert!(summary.contains("duplicates"), "{summary}");
     Ok(())
+}
+
+/// The splice changes numbers, not what the ends make of the losses.
+#[test]
+fn no_more_is_sent_again_than_over_ipv6() -> Result<()> {
+    let stage = stage();
+    let file = stage.web.root().join("again.bin");
+    random_file(&file, 4)?;
+    let _single = SingleSegments::of(&stage)?;
+    let (mut by_name, mut direct) = (Vec::new(), Vec::new());
+    for seed in 0..4 {
+        // What is reordered is sent again or not by chance, many times as often as what is lost.
+        let lossy = Impairment { seed, reorder: 0.0, ..BAD };
+        let _impaired = Impaired::start(&stage.lab, Wire::Client, &lossy)?;
+        for (counts, over_ipv6) in [(&mut by_name, false), (&mut direct, true)] {
+            let request = |path: &str| match over_ipv6 {
+                true => Curl::direct(&stage.lab, &stage.certificate, WWW, WWW6, path),
+                false => stage.by_name(WWW, path),
+            };
+            let begin = sent_again(&stage)?;
+            let down = request("/again.bin")?.run()?;
+            let middle = sent_again(&stage)?;
+            let up = request("/again-up.bin")?.upload(&file).run()?;
+            counts.extend([middle - begin, sent_again(&stage)? - middle]);
+            assert_eq!(
+                (down.exit_code(), up.exit_code()),
+                (0, 0),
+                "{} {}",
+                down.error(),
+                up.error()
+            );
+            std::fs::remove_file(down.body)?;
+        }
+    }
+    std::fs::remove_file(stage.web.root().join("again-up.bin"))?;
+    println!("sent again: {by_name:?} segments by name, {direct:?} over IPv6");
+    // A busy machine makes a single transfer look bad.
+    let [by_name, direct] = [by_name, direct].map(|mut counts| {
+        counts.sort_unstable();
+        counts[counts.len() / 2]
+    });
+    assert!(direct > 20, "the line is too good: {direct}");
+    assert!(by_name < direct * 3 / 2, "{by_name} segments by name, {direct} over IPv6");
+    Ok(())
+}
+
+/// Ends that send each segment in a frame of its own, so that one loss is one segment.
+struct SingleSegments([Namespace; 2]);
+
+impl SingleSegments {
+    fn of(stage: &Stage) -> Result<Self> {
+        let ends = [stage.lab.client.clone(), stage.lab.www.clone()];
+        ends.iter().try_for_each(|end| end.ip("link set eth0 gso_max_segs 1\n"))?;
+        Ok(Self(ends))
+    }
+}
+
+impl Drop for SingleSegments {
+    fn drop(&mut self) {
+        for end in &self.0 {
+            let _ = end.ip("link set eth0 gso_max_segs 65535\n");
+        }
+    }
+}
+
+/// Segments that both ends have sent more than once.
+fn sent_again(stage: &Stage) -> Result<u64> {
+    [&stage.lab.client, &stage.lab.www].into_iter().try_fold(0, |sum, end| {
+        let snmp = end.proc_net("snmp")?;
+        let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = lines.next().zip(lines.next()).context("no counters of TCP")?;
+        let mut columns = names.split(' ').zip(values.split(' '));
+        let (_, value) = columns.find(|(name, _)| *name == "RetransSegs").context("RetransSegs")?;
+        Ok(sum + value.parse::<u64>()?)
+    })
 }
 
 fn handshakes(stage: &Stage, wire: Wire) -> Result<()> {
