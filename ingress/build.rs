@@ -28,7 +28,10 @@ fn main() -> Result<()> {
 
     let object = match env::var_os(PREBUILT) {
         Some(path) => PathBuf::from(path),
-        None => Bpf::find()?.build(root, &shared_target(&out))?,
+        None if cfg!(feature = "log-packets") => {
+            Bpf::find()?.build(root, &shared_target(&out).join("log"), &["log-packets"])?
+        }
+        None => Bpf::find()?.build(root, &shared_target(&out), &[])?,
     };
     let embedded = out.join("ingress-ebpf.o");
     fs::copy(&object, &embedded)

@@ -14,6 +14,8 @@ mod emit;
 mod flows;
 mod forward;
 mod icmp;
+#[cfg(feature = "log-packets")]
+mod log;
 mod options;
 mod packet;
 mod routes;
@@ -110,6 +112,8 @@ fn either(result: Result<Verdict, Verdict>) -> Verdict {
 /// programs on the same hook see what is not ours.
 #[inline(always)]
 fn conclude<const L2: usize>(packet: &Packet<L2>, verdict: Verdict) -> i32 {
+    #[cfg(feature = "log-packets")]
+    log::verdict(packet, verdict);
     match verdict {
         Verdict::Kernel => TC_ACT_UNSPEC,
         Verdict::Forward(egress) => emit::leave(packet, egress),

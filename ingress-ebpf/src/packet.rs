@@ -228,8 +228,9 @@ impl<const L2: usize> Packet<L2> {
         done(unsafe { bpf_skb_change_tail(self.skb, L2 as u32 + len, 0) })
     }
 
+    /// Length of the frame, in octets.
     #[inline(always)]
-    fn skb_len(&self) -> u32 {
+    pub fn skb_len(&self) -> u32 {
         // SAFETY: as in `is_for_us`.
         unsafe { (*self.skb).len }
     }

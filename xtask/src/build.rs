@@ -10,17 +10,21 @@ pub struct Args {
     /// Optimised, as for installing
     #[arg(long)]
     release: bool,
+    /// With a line in the log for each packet, for finding faults
+    #[arg(long)]
+    log_packets: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    programs(args.release)
+    let features: &[&str] = if args.log_packets { &["log-packets"] } else { &[] };
+    programs(args.release, features)
 }
 
 /// Builds ingressd and ingressctl.
-pub fn programs(release: bool) -> Result<()> {
+pub fn programs(release: bool, features: &[&str]) -> Result<()> {
     setup::toolchain()?;
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--package", "ingress", "--bins"]);
+    cargo.args(["build", "--package", "ingress", "--bins", "--features", &features.join(",")]);
     if release {
         cargo.arg("--release");
     }

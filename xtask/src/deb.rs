@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     if shell::find_program("dpkg-deb").is_none() {
         bail!("no `dpkg-deb` here: Debian packages are made on Debian");
     }
-    build::programs(!args.unoptimised)?;
+    build::programs(!args.unoptimised, &[])?;
     let built = build::directory(!args.unoptimised);
     let architecture = shell::output(Command::new("dpkg").arg("--print-architecture"))
         .context("`dpkg --print-architecture` fails")?;

@@ -76,11 +76,17 @@ impl Bpf {
     /// Builds the programs and returns the object file.
     ///
     /// `target_dir` must not be one that a running cargo holds locked, or the two wait for each other.
-    pub fn build(&self, workspace_root: &Path, target_dir: &Path) -> Result<PathBuf> {
+    pub fn build(
+        &self,
+        workspace_root: &Path,
+        target_dir: &Path,
+        features: &[&str],
+    ) -> Result<PathBuf> {
         let mut cargo = self.cargo();
         cargo
             .current_dir(workspace_root)
             .args(["build", "--quiet", "--release", "--package", PACKAGE, "--target", TARGET])
+            .args(["--features", &features.join(",")])
             .arg("--target-dir")
             .arg(target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags())

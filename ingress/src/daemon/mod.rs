@@ -10,6 +10,8 @@ mod engine;
 mod guard;
 mod history;
 mod keys;
+#[cfg(feature = "log-packets")]
+mod packets;
 mod plan;
 mod ration;
 mod reconciler;
@@ -49,7 +51,10 @@ use shared::Shared;
 pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     capabilities::require()?;
     let _claim = Claim::take(&config.daemon.bpffs)?;
-    let (dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
+    #[cfg_attr(not(feature = "log-packets"), expect(unused_mut, reason = "read by that feature"))]
+    let (mut dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
+    #[cfg(feature = "log-packets")]
+    packets::log(&mut dataplane)?;
     let shared = Arc::new(Shared::new(path, config));
     note_capacity(&shared, &dataplane)?;
     let netlink = Netlink::connect()?;

@@ -135,6 +135,15 @@ impl Dataplane {
         attach::detach(&self.pins, interface);
     }
 
+    /// Takes out what the programs say of each packet.
+    ///
+    /// # Errors
+    /// Where the kernel does not give the map to us.
+    #[cfg(feature = "log-packets")]
+    pub fn packet_log(&mut self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        aya_log::EbpfLogger::init(&mut self.ebpf).context("read what the programs say")
+    }
+
     /// Where the maps are pinned.
     #[must_use]
     pub fn directory(&self) -> &Path {
