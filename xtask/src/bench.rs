@@ -11,7 +11,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    setup::run()?;
+    setup::lab()?;
     setup::rivals()?;
     shell::run(shell::cargo().args([
         "build",

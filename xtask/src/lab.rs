@@ -18,7 +18,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// Installs, builds, and hands over to the lab.
 pub fn start(args: &[&str]) -> Result<()> {
     shell::need_root("the lab")?;
-    setup::run()?;
+    setup::lab()?;
     build::daemon_and_lab()?;
     let mut lab = shell::cargo();
     lab.args(["run", "--quiet", "--package", "ingress-tests", "--bin", "lab", "--"]).args(args);

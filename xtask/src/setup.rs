@@ -11,7 +11,7 @@ use std::process::Command;
 use xtask::toolchain::{self, Bpf};
 
 /// What the lab runs: package, and how its presence is seen.
-const PROGRAMS: [(&str, Presence); 17] = [
+const PROGRAMS: [(&str, Presence); 13] = [
     ("iproute2", Presence::Program("ip")),
     ("wireguard-go", Presence::Program("wireguard-go")),
     ("wireguard-tools", Presence::Program("wg")),
@@ -23,12 +23,16 @@ const PROGRAMS: [(&str, Presence); 17] = [
     ("openssl", Presence::Program("openssl")),
     ("tcpdump", Presence::Program("tcpdump")),
     ("iputils-ping", Presence::Program("ping")),
-    ("prometheus", Presence::Program("promtool")),
-    ("chromium", Presence::Program("chromium")),
-    ("python3", Presence::Program("python3")),
-    ("tayga", Presence::Program("tayga")),
     ("util-linux", Presence::Program("nsenter")),
     ("ca-certificates", Presence::File("/etc/ssl/certs/ca-certificates.crt")),
+];
+
+/// Whom the tests meet besides.
+const PEERS: [(&str, Presence); 4] = [
+    ("chromium", Presence::Program("chromium")),
+    ("prometheus", Presence::Program("promtool")),
+    ("python3", Presence::Program("python3")),
+    ("tayga", Presence::Program("tayga")),
 ];
 
 /// What virtual machines with other kernels need.
@@ -58,6 +62,12 @@ const RIVALS: [(&str, Presence); 2] = [
 
 /// Everything: the eBPF toolchain and what the tests run.
 pub fn run() -> Result<()> {
+    lab()?;
+    complete("the tests", &PEERS)
+}
+
+/// The eBPF toolchain and what the lab runs.
+pub fn lab() -> Result<()> {
     toolchain()?;
     complete("the lab", &PROGRAMS)
 }
