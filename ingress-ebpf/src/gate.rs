@@ -3,7 +3,6 @@
 //! Judged is before anything is left to the kernel, which would forward it all the same.
 
 use aya_ebpf::{
-    bindings::__sk_buff,
     macros::map,
     maps::{LruHashMap, PerCpuArray},
 };
@@ -51,7 +50,10 @@ pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<(), V
     if settings.is_open() {
         return Ok(());
     }
-    match judge_entry(packet.skb(), L2 as u32, ip, settings.0) {
+    let desk = desk().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
+    // One after the other and not one within the other: the stacks of functions that call each other add up.
+    let readable = upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper);
+    match judge_entry(ip, desk, settings.0, readable) {
         ADMITTED => Ok(()),
         DENIED => Err(Verdict::Drop(DropReason::ClientDenied)),
         _ => Err(Verdict::Drop(DropReason::PolicyClosed)),
@@ -62,8 +64,12 @@ pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<(), V
 #[inline(always)]
 pub fn leave<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
     let settings = policy::settings();
-    if !settings.is_open() {
-        note_exit(packet.skb(), L2 as u32, ip, settings.0);
+    if settings.is_open() {
+        return;
+    }
+    let Some(desk) = desk() else { return };
+    if upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper) {
+        note_exit(ip, desk, settings.0);
     }
 }
 
@@ -73,10 +79,8 @@ const DENIED: u32 = 1;
 const CLOSED: u32 = 2;
 
 #[inline(never)]
-fn judge_entry(skb: *mut __sk_buff, l2: u32, ip: &Ipv6Hdr, settings: u64) -> u32 {
+fn judge_entry(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64, readable: bool) -> u32 {
     let settings = Settings(settings);
-    let Some(desk) = desk() else { return CLOSED };
-    let readable = upper::read(skb, l2, ip, &mut desk.upper);
     if readable && desk.upper.piece == Piece::Later && begun(ip, desk) {
         return ADMITTED;
     }
@@ -126,14 +130,12 @@ fn judge_whole(ip: &Ipv6Hdr, desk: &mut Desk, settings: Settings) -> u32 {
     if may_have_begun_before(protocol, flags, changed, now) { ADMITTED } else { refusal }
 }
 
-/// A function of its own, so that both directions are verified apart; what it returns says nothing.
+/// What it returns says nothing; older verifiers want a number.
 #[inline(never)]
-fn note_exit(skb: *mut __sk_buff, l2: u32, ip: &Ipv6Hdr, settings: u64) -> u32 {
+fn note_exit(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64) -> u32 {
     let settings = Settings(settings);
-    let Some(desk) = desk() else { return 0 };
-    let readable = upper::read(skb, l2, ip, &mut desk.upper);
     let Upper { protocol, flags, piece, ports: [inside_port, outside_port], .. } = desk.upper;
-    if !readable || piece == Piece::Later || protocol == ICMPV6 {
+    if piece == Piece::Later || protocol == ICMPV6 {
         return 0;
     }
     let now = now();

@@ -34,9 +34,14 @@ pub fn settings() -> Settings {
 /// Whether an IPv4 client may connect.
 #[inline(always)]
 pub fn client_may(client: [u8; 4]) -> bool {
-    let settings = settings();
-    !settings.lists_clients()
-        || policy::client_may(settings, &InForce(settings.set()), &mapped(client))
+    ipv4_may(u32::from_be_bytes(client)) != 0
+}
+
+/// Not inlined: what it leaves on the stack would have everything behind it verified twice.
+#[inline(never)]
+fn ipv4_may(client: u32) -> u32 {
+    let (settings, client) = (settings(), mapped(client.to_be_bytes()));
+    u32::from(policy::client_may(settings, &InForce(settings.set()), &client))
 }
 
 /// When the rules last changed, and what time it is.
