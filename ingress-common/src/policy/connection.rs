@@ -10,7 +10,7 @@ const SECOND: u64 = 1_000_000_000;
 /// A TCP connection whose two ends have spoken (RFC 5382 REQ-5, RFC 6092 REC-35: at least 2 h 4 min).
 pub const ESTABLISHED: u64 = (2 * 3600 + 4 * 60 + 30) * SECOND;
 /// One that opens or closes (the same: at least 4 min).
-pub const TRANSITORY: u64 = 4 * 60 * SECOND;
+pub const TRANSITORY: u64 = (4 * 60 + 10) * SECOND;
 /// Everything that is not TCP (RFC 4787 REQ-5, RFC 6092 REC-14).
 pub const UDP_IDLE: u64 = 5 * 60 * SECOND;
 /// How long after a change of rules what is not TCP may still be the answer to something that began before.

@@ -45,7 +45,7 @@ fn an_unanswered_one_for_four_minutes() {
     let mut connection = Connection::begin(TCP, Flags::SYN, START).unwrap();
     assert!(connection.answers(TCP, SYN_ACK, START + 4 * MINUTE));
     let mut late = Connection::begin(TCP, Flags::SYN, START).unwrap();
-    assert!(!late.answers(TCP, SYN_ACK, START + 4 * MINUTE + 1));
+    assert!(!late.answers(TCP, SYN_ACK, START + TRANSITORY + 1));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn one_that_both_have_closed_for_four_minutes() {
     assert!(!connection.is_over(TCP, START + 60 * MINUTE), "half a connection is one");
     assert!(connection.from_inside(TCP, FIN_ACK, START));
     assert!(connection.answers(TCP, Flags::ACK, START + 4 * MINUTE));
-    assert!(connection.is_over(TCP, START + 4 * MINUTE + 1));
+    assert!(connection.is_over(TCP, START + TRANSITORY + 1));
 }
 
 #[test]
