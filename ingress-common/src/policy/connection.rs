@@ -1,7 +1,7 @@
 //! Connections made from inside, while the policy would not let their answers in otherwise.
 //!
 //! What the inside sends makes an entry and keeps it; what the outside sends is let in by it and keeps nothing
-//! (RFC 4787 REQ-6, RFC 6092 REC-14). A connection that stood before its entry did is taken up in the middle:
+//! (RFC 4787 REQ-6, RFC 6092 REC-16). A connection that stood before its entry did is taken up in the middle:
 //! only the inside can do that, and only with a segment that begins nothing.
 
 use crate::{maps::TCP, tcp::Flags};
