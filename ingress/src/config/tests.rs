@@ -378,7 +378,7 @@ fn a_policy_that_closes_nothing_is_refused() {
         "",
         "[[allow]]\nto = [\"2001:db8::1\"]",
         "i.toml:10:1: this [[allow]] changes nothing, since everything is let in",
-        "= add [policy] with ipv6 = \"closed\"; or with ipv6 = \"open\", to keep it for later",
+        "= set ipv6 = \"closed\" in [policy]; or \"open\" there, to keep the rule for later",
     );
     let kept = "[policy]\nipv6 = \"open\"\n[[allow]]\nto = [\"2001:db8::1\"]";
     assert_eq!(Config::parse(&format!("{SMALLEST}{kept}"), "kept").unwrap().policy.allow.len(), 1);

@@ -32,7 +32,7 @@ impl Check<'_> {
             self.at(
                 &Spanned::new(first.span().start..first.span().start + 1, ()),
                 "this [[allow]] changes nothing, since everything is let in",
-                "add [policy] with ipv6 = \"closed\"; or with ipv6 = \"open\", to keep it for later",
+                "set ipv6 = \"closed\" in [policy]; or \"open\" there, to keep the rule for later",
             );
         }
         let policy = Policy {
