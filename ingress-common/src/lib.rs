@@ -9,6 +9,7 @@ pub mod addr;
 pub mod checksum;
 pub mod cookie;
 pub mod maps;
+pub mod policy;
 mod siphash;
 pub mod splice;
 pub mod tcp;

@@ -99,6 +99,10 @@ counted! {
         KernelRefused = "kernel_refused",
         /// A protocol that NAT46 does not carry.
         Untranslatable = "untranslatable",
+        /// From a client that `deny_clients` has, or `allow_clients` has not.
+        ClientDenied = "client_denied",
+        /// From the uplink to a site, where no rule of the closed policy lets it in and nothing asked for it.
+        PolicyClosed = "policy_closed",
     }
 }
 

@@ -18,7 +18,7 @@ use network_types::ip::Ipv4Hdr;
 use crate::{
     count,
     packet::{Packet, now},
-    synack,
+    policy, synack,
     to_backend::Segment,
     upcall,
 };
@@ -112,12 +112,16 @@ fn admit<const L2: usize>(
 ) -> Result<Verdict, Verdict> {
     segment.trim(packet)?;
     let flags = segment.flags;
+    // SAFETY: the value is not looked at.
+    if !flags.contains(Flags::SYN) && unsafe { PENDING.get(&segment.key) }.is_some() {
+        return Ok(upcall::hand_up_client(packet, segment.key.client));
+    }
+    // What has begun goes on.
+    if !policy::client_may(segment.key.client) {
+        return Err(Verdict::Drop(DropReason::ClientDenied));
+    }
     if flags.contains(Flags::SYN) {
         return answer_syn(packet, segment, listener, flow);
-    }
-    // SAFETY: the value is not looked at.
-    if unsafe { PENDING.get(&segment.key) }.is_some() {
-        return Ok(upcall::hand_up_client(packet, segment.key.client));
     }
     if flags.contains(Flags::RST) {
         return Err(Verdict::Drop(DropReason::StrayReset));

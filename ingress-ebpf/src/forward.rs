@@ -8,7 +8,7 @@ use ingress_common::{
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::{clamp, count, devices, packet::Packet, routes, to_client};
+use crate::{clamp, count, devices, gate, packet::Packet, routes, to_client};
 
 const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;
@@ -25,12 +25,14 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdi
         Destination::Nat46 => return Err(Verdict::Drop(DropReason::Nat46FromWorld)),
         Destination::Site => {}
     }
-    match routes::lookup(&ip.src_addr).destination() {
-        Destination::World => {}
-        Destination::Kernel => return Err(Verdict::Kernel),
-        Destination::Site | Destination::Nat46 => {
-            return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
-        }
+    let from = routes::lookup(&ip.src_addr).destination();
+    if matches!(from, Destination::Site | Destination::Nat46) {
+        return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
+    }
+    // What is left to the kernel from here on, it forwards.
+    gate::enter(packet, &ip)?;
+    if from == Destination::Kernel {
+        return Err(Verdict::Kernel);
     }
     let tunnel = devices::site(to.site).ok_or(Verdict::Kernel)?;
     route(packet, &ip, tunnel, tunnel.mtu, Traffic::Ipv6In)
@@ -58,6 +60,10 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         Some(home) if home.ifindex == packet.ifindex() => home,
         Some(_) | None => return Err(Verdict::Drop(DropReason::SpoofedFromSite)),
     };
+    // What the kernel forwards may come back through us.
+    if matches!(to.destination(), Destination::World | Destination::Kernel) {
+        gate::leave(packet, &ip);
+    }
     match to.destination() {
         Destination::Kernel => Err(Verdict::Kernel),
         Destination::Nat46 => to_client::from_backend(packet, &ip),

@@ -13,22 +13,25 @@ mod devices;
 mod emit;
 mod flows;
 mod forward;
+mod gate;
 mod icmp;
 #[cfg(feature = "log-packets")]
 mod log;
 mod options;
 mod packet;
+mod policy;
 mod routes;
 mod shield;
 mod synack;
 mod to_backend;
 mod to_client;
 mod upcall;
+mod upper;
 
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
-        xdp_action::{XDP_PASS, XDP_TX},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
@@ -66,11 +69,11 @@ pub fn tunnel_l3(ctx: TcContext) -> i32 {
 pub fn shield(ctx: XdpContext) -> u32 {
     match either(shield::from_world(&ctx)) {
         Verdict::Reflect => XDP_TX,
-        Verdict::Kernel
-        | Verdict::Forward(_)
-        | Verdict::Upcall
-        | Verdict::Absorb
-        | Verdict::Drop(_) => XDP_PASS,
+        Verdict::Drop(reason) => {
+            count::drop(reason);
+            XDP_DROP
+        }
+        Verdict::Kernel | Verdict::Forward(_) | Verdict::Upcall | Verdict::Absorb => XDP_PASS,
     }
 }
 

@@ -11,7 +11,7 @@ use ingress_common::{
     checksum::pseudo_v4,
     maps::{ClientKey, TCP},
     tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_ROOM, Seq},
-    verdict::{Cookie, Verdict},
+    verdict::{Cookie, DropReason, Verdict},
     verifier::{forget, opaque},
 };
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
@@ -19,6 +19,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 use crate::{
     admit, clamp, count, flows,
     packet::{ETHERNET, now, room},
+    policy,
     synack::{self, Answer, Front, Header, Syn},
 };
 
@@ -56,6 +57,9 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     let listener = admit::listener(&key).ok_or(Verdict::Kernel)?;
     if flows::from_client(&key).is_some() {
         return Err(Verdict::Kernel);
+    }
+    if !policy::client_may(key.client) {
+        return Err(Verdict::Drop(DropReason::ClientDenied));
     }
     let now = now();
     let keys = admit::keys(now).ok_or(Verdict::Kernel)?;

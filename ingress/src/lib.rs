@@ -9,6 +9,7 @@ pub mod wire;
 pub mod upcall;
 pub mod handshake;
 pub mod sni;
+pub mod policy;
 pub mod postgres;
 pub mod dns;
 pub mod flows;

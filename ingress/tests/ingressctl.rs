@@ -8,8 +8,8 @@ use std::{
 
 use ingress::control::{
     Attachment, Control, Count, Direction, DropCount, Drops, ErrorKind, Filter, Flow, FlowState,
-    FlowTable, Flows, Interface, Path as TrafficPath, Reload, Request, Response, Server, Shield,
-    SiteStatus, Stats, Status, Traffic,
+    FlowTable, Flows, Interface, Path as TrafficPath, PolicyStatus, Reload, Request, Response,
+    Server, Shield, SiteStatus, Stats, Status, Traffic,
 };
 
 struct Daemon;
@@ -97,6 +97,7 @@ fn status() -> Status {
         }],
         nat46_prefix: "64:ff9b:1::/96".parse().unwrap(),
         listen: Vec::new(),
+        policy: PolicyStatus::default(),
         flow_table: FlowTable { entries: 1, max_entries: 1024 },
         handshakes_in_progress: 1,
         heartbeat_age_seconds: 0.4,

@@ -52,7 +52,7 @@ pub enum Command {
     Reload,
     /// What would happen to a client that asks for NAME; exits with 1 if it would be refused
     Explain {
-        /// A host name
+        /// A host name; or the address of a client, to see what the lists say of it
         name: String,
     },
     /// What on this machine would keep ingressd from working; exits with 1 if anything would

@@ -6,9 +6,10 @@ use super::{
     Report, human,
     sheet::{Sheet, Style, bad, good, number, pending, text},
 };
+use crate::config::Ipv6Policy;
 use crate::control::{
-    Attachment, Count, Dns, Drops, Explanation, Interface, Listener, Promised, Reload, SiteStatus,
-    Stats, Status,
+    Attachment, Count, Dns, Drops, Explanation, Interface, Listener, PolicyStatus, Promised,
+    Reload, SiteStatus, Stats, Status,
 };
 
 /// From then on the programs take the daemon for gone.
@@ -72,6 +73,7 @@ impl Report for Status {
         for listener in &self.listen {
             sheet.row([text("listen"), listen_row(listener)]);
         }
+        sheet.row([text("policy"), text(policy_row(&self.policy))]);
         let table = &self.flow_table;
         let flows = format!(
             "{} of {}, {} in progress",
@@ -86,6 +88,27 @@ impl Report for Status {
         sheet.row([text("heartbeat"), if late { bad(heartbeat) } else { text(heartbeat) }]);
         format!("{}\n{}", sheet.finish(), sites(&self.sites, style))
     }
+}
+
+fn policy_row(policy: &PolicyStatus) -> String {
+    let PolicyStatus { ipv6, allow, deny_clients, allow_clients, deny_names, allow_names } =
+        *policy;
+    let rules = counted(allow as u64, "rule");
+    let mut row = match ipv6 {
+        Ipv6Policy::Open => "IPv6 is open".to_owned(),
+        Ipv6Policy::Closed => format!("IPv6 is closed but for {rules} and answers"),
+    };
+    for (what, denied, allowed) in
+        [("clients", deny_clients, allow_clients), ("names", deny_names, allow_names)]
+    {
+        if denied > 0 {
+            row += &format!(", {denied} {what} denied");
+        }
+        if allowed > 0 {
+            row += &format!(", only {allowed} {what} allowed");
+        }
+    }
+    row
 }
 
 fn listen_row(listener: &Listener) -> comfy_table::Cell {

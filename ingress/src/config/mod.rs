@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod name;
+mod policy;
 mod prefix;
 mod raw;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use ipnet::Ipv6Net;
 
 pub use error::{ConfigError, Problem};
 pub use name::{InterfaceName, host_name};
+pub use policy::{Allow, AllowedService, Ipv6Policy, NamePattern, Policy, Ruling};
 pub use prefix::Nat46Prefix;
 
 /// Where the configuration lies unless `--config` says otherwise.
@@ -46,6 +48,8 @@ pub struct Config {
     pub dns: Dns,
     /// Names that need no DNS, lower-case; every address lies inside a site.
     pub hosts: BTreeMap<String, Vec<Ipv6Addr>>,
+    /// Who may reach the sites.
+    pub policy: Policy,
     /// The Prometheus endpoint.
     pub metrics: Metrics,
     /// The control socket.

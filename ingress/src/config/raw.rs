@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Problem, Protocol, Xdp};
+use super::{Ipv6Policy, Problem, Protocol, Xdp};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +21,10 @@ pub(super) struct RawConfig {
     pub dns: RawDns,
     #[serde(default)]
     pub hosts: BTreeMap<Spanned<String>, Spanned<OneOrMany>>,
+    #[serde(default)]
+    pub policy: RawPolicy,
+    #[serde(default)]
+    pub allow: Vec<Spanned<RawAllow>>,
     #[serde(default)]
     pub metrics: RawMetrics,
     #[serde(default)]
@@ -86,6 +90,42 @@ pub(super) struct RawControl {
 pub(super) struct RawDaemon {
     pub bpffs: Option<Spanned<String>>,
     pub flows: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPolicy {
+    pub ipv6: Option<Ipv6Policy>,
+    pub deny_clients: Vec<Spanned<String>>,
+    pub allow_clients: Vec<Spanned<String>>,
+    pub deny_names: Vec<Spanned<String>>,
+    pub allow_names: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAllow {
+    pub to: Spanned<Vec<Spanned<String>>>,
+    pub protocol: Option<Spanned<RawNumber>>,
+    pub ports: Option<Spanned<Vec<Spanned<RawNumber>>>>,
+    pub from: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A number, or a word for some.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number or a string")]
+pub(super) enum RawNumber {
+    Number(i64),
+    Text(String),
+}
+
+impl fmt::Display for RawNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
+        }
+    }
 }
 
 /// A string, or a list of strings. Only the whole knows its place in the text.
@@ -175,6 +215,7 @@ fn example(key: &str) -> &'static str {
         "prefixes" => "prefixes = [\"2001:db8:1:0:1::/80\"]",
         "prefix" => "prefix = \"64:ff9b:1::/96\"",
         "ports" => "ports = [443]",
+        "to" => "to = [\"2001:db8:1:0:1::80\"]",
         _ => "it",
     }
 }

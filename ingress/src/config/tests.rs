@@ -40,6 +40,25 @@ timeout = 2
 "NAS.example.org" = "2001:db8:1:0:1::9"
 "two.example.org" = ["2001:db8:1:0:2::1", "fd12:3456::1"]
 
+[policy]
+ipv6 = "closed"
+deny_clients = ["192.0.2.0/24", "2001:db8:bad::/48", "192.0.2.9"]
+allow_clients = ["::/0"]
+deny_names = ["*.Internal.example.org."]
+allow_names = ["*.org"]
+
+[[allow]]
+to = ["2001:db8:1:0:1::80", "fd12:3456::/112"]
+protocol = "tcp"
+ports = [443, "8000-8010"]
+from = ["2001:db8:c::/48"]
+[[allow]]
+to = ["2001:db8:1:0:2::/80"]
+ports = [53]
+[[allow]]
+to = ["2001:db8:1:0:2::1"]
+protocol = 50
+
 [metrics]
 listen = "127.0.0.1:9469"
 
@@ -81,6 +100,15 @@ fn everything_can_be_said() {
     assert_eq!(config.site_of("2001:db8:1:0:3::1".parse().unwrap()), None);
     assert_eq!(config.metrics.listen.unwrap().port(), 9469);
     assert_eq!(config.daemon.flows, 1000);
+    let policy = config.policy;
+    assert_eq!(policy.ipv6, Ipv6Policy::Closed);
+    assert_eq!(policy.deny_clients[2], "192.0.2.9/32".parse().unwrap());
+    let tcp = |ports| AllowedService { protocol: Some(6), ports };
+    assert_eq!(policy.allow[0].services, [tcp(443..=443), tcp(8000..=8010)]);
+    assert_eq!(policy.allow[0].to[0], "2001:db8:1:0:1::80/128".parse().unwrap());
+    let udp = AllowedService { protocol: Some(17), ports: 53..=53 };
+    assert_eq!(policy.allow[1].services, [tcp(53..=53), udp], "the protocols that have ports");
+    assert_eq!(policy.allow[2].services, [AllowedService { protocol: Some(50), ports: 0..=65535 }]);
 }
 
 #[test]
@@ -94,6 +122,8 @@ fn the_rest_has_defaults() {
     assert_eq!(config.control.socket, Path::new("/run/ingress/control.sock"));
     assert_eq!(config.daemon.bpffs, Path::new("/sys/fs/bpf/ingress"));
     assert_eq!(config.daemon.flows, 1 << 20);
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.policy.ipv6, Ipv6Policy::Open);
     assert_eq!(config, Config::parse(SMALLEST, "again").unwrap());
 }
 
@@ -317,6 +347,122 @@ fn numbers_and_paths() {
         "[control]\nsocket = \"control.sock\"",
         "i.toml:11:10: \"control.sock\" is not an absolute path",
         "= write it from the root, as in \"/run/ingress/control.sock\"",
+    );
+}
+
+#[test]
+fn names_and_clients_are_ruled_by_lists() {
+    let policy = Config::parse(FULL, "full").unwrap().policy;
+    for (name, passes) in [
+        ("www.example.org", true),
+        ("internal.example.org", true),
+        ("a.internal.example.org", false),
+        ("a.b.internal.example.org", false),
+        ("notinternal.example.org", true),
+        ("www.example.net", false),
+    ] {
+        assert_eq!(policy.rule_on(name).lets_through(), passes, "{name}");
+    }
+    let Ruling::Denied(entry) = policy.rule_on("a.internal.example.org") else { panic!() };
+    assert_eq!(entry.to_string(), "*.internal.example.org");
+    assert_eq!(policy.rule_on("www.example.net"), Ruling::NotAllowed);
+    for (client, passes) in [("192.0.2.1", false), ("2001:db8::1", true), ("192.0.3.1", false)] {
+        let ruling = policy.rule_on_client(client.parse().unwrap());
+        assert_eq!(ruling.lets_through(), passes, "{client}");
+    }
+}
+
+#[test]
+fn a_policy_that_closes_nothing_is_refused() {
+    refused(
+        "",
+        "[[allow]]\nto = [\"2001:db8::1\"]",
+        "i.toml:10:1: this [[allow]] changes nothing, since everything is let in",
+        "= set ipv6 = \"closed\" in [policy]; or \"open\" there, to keep the rule for later",
+    );
+    let kept = "[policy]\nipv6 = \"open\"\n[[allow]]\nto = [\"2001:db8::1\"]";
+    assert_eq!(Config::parse(&format!("{SMALLEST}{kept}"), "kept").unwrap().policy.allow.len(), 1);
+    refused(
+        "",
+        "default_host = \"www.example.org\"\n[policy]\ndeny_names = [\"*.org\"]",
+        "i.toml: the default_host \"www.example.org\" is one that the lists of names in [policy] refuse",
+        "= leave one of the two out",
+    );
+}
+
+#[test]
+fn slips_in_a_policy() {
+    let policy = |line: &str, what: &str, remedy: &str| {
+        let first = format!("i.toml:11:{what}");
+        refused("", &format!("[policy]\n{line}"), &first, remedy);
+    };
+    policy(
+        "ipv6 = \"close\"",
+        "8: unknown value \"close\"",
+        "= did you mean `closed`? the choices are open, closed",
+    );
+    policy(
+        "deny_clients = [\"192.0.2.7/24\"]",
+        "17: 192.0.2.7/24 has bits set beyond its length",
+        "= write \"192.0.2.0/24\"",
+    );
+    policy(
+        "deny_clients = [\"example.org\"]",
+        "17: \"example.org\" is neither an address nor a prefix",
+        "= write it as in \"192.0.2.0/24\", \"2001:db8:bad::/48\" or \"2001:db8::7\"",
+    );
+    policy(
+        "deny_clients = [\"::ffff:192.0.2.0/120\"]",
+        "17: ::ffff:192.0.2.0/120 is IPv4 in disguise",
+        "= write \"192.0.2.0/24\"",
+    );
+    policy(
+        "deny_names = [\"www.*.org\"]",
+        "15: the name \"www.*.org\" has a character other than a-z, 0-9, '-', '_' and '.'",
+        "= write a name as \"www.example.org\", or \"*.example.org\" for all names below",
+    );
+    let allow = |lines: &str, what: &str, remedy: &str| {
+        let text =
+            format!("[policy]\nipv6 = \"closed\"\n[[allow]]\nto = [\"2001:db8::1\"]\n{lines}");
+        refused("", &text, &format!("i.toml:14:{what}"), remedy);
+    };
+    allow(
+        "protocol = \"icmp\"",
+        "12: \"icmp\" is not a protocol",
+        "= take \"tcp\", \"udp\", or a number from 0 to 255",
+    );
+    allow(
+        "ports = [\"8010-8000\"]",
+        "10: \"8010-8000\" is neither a port nor a range of ports",
+        "= write a number from 1 to 65535, or a range as in \"8000-8010\"",
+    );
+    allow(
+        "ports = [65536]",
+        "10: 65536 is neither a port nor a range of ports",
+        "= write a number from 1 to 65535, or a range as in \"8000-8010\"",
+    );
+    allow(
+        "ports = [443]\nprotocol = 58",
+        "9: protocol 58 has no ports",
+        "= only tcp and udp have: leave `ports` out",
+    );
+    allow(
+        "from = [\"192.0.2.0/24\"]",
+        "9: 192.0.2.0/24 is IPv4, which comes by name and not by [[allow]]",
+        "= take IPv6 prefixes here; `deny_clients` and `allow_clients` know IPv4, too",
+    );
+    allow("from = []", "8: nobody is listed", "= leave `from` out for everybody");
+    refused(
+        "",
+        "[policy]\nipv6 = \"closed\"\n[[allow]]\nto = [\"2001:db9::/64\"]",
+        "i.toml:13:7: \"2001:db9::/64\" does not lie inside a site's prefixes",
+        "= take an address or a prefix inside 2001:db8::/64",
+    );
+    refused(
+        "",
+        "[policy]\nipv6 = \"closed\"\n[[allow]]\nports = [443]",
+        "i.toml:12:1: `to` is missing",
+        "= add to = [\"2001:db8:1:0:1::80\"]",
     );
 }
 

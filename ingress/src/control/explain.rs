@@ -1,9 +1,10 @@
 //! What would happen to a client that asks for a name, step by step.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::rulings;
 use crate::{
     config::{Config, host_name},
     dns::{LookupError, Resolver, select},
@@ -62,6 +63,9 @@ async fn follow(
     let host = match host_name(name) {
         Ok(host) => host,
         Err(problem) => {
+            if let Ok(address) = name.parse::<IpAddr>() {
+                rulings::client(&config.policy, address, explanation);
+            }
             let outcome = match default_hosts(config) {
                 hosts if hosts.is_empty() => format!(
                     "it {problem}, which counts as no name: the client gets the TLS alert unrecognized_name"
@@ -75,6 +79,9 @@ async fn follow(
             return None;
         }
     };
+    if !rulings::name(&config.policy, &host, explanation) {
+        return None;
+    }
     explanation.push(true, "name", format!("{host} is looked up"));
 
     let from = if config.hosts.contains_key(&host) {
@@ -112,6 +119,7 @@ async fn follow(
                     "site",
                     format!("{address} lies at {:?} behind {}", site.name, site.interface),
                 );
+                rulings::server(config, *address, explanation);
             }
             Some(chosen)
         }
@@ -146,12 +154,29 @@ mod tests {
             ports = [443]
             [hosts]
             "nas.example.org" = "2001:db8::9"
+            "a.secret.example.org" = "2001:db8::9"
+            [policy]
+            ipv6 = "closed"
+            deny_clients = ["192.0.2.0/24"]
+            deny_names = ["*.secret.example.org"]
+            [[allow]]
+            to = ["2001:db8::/112"]
+            from = ["2001:db8:c::/48"]
         "#;
         let mut config = Config::parse(text, "test").unwrap();
         config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
         let resolver = Resolver::new(&config.dns, &config.hosts);
         for (name, ok, last) in [
-            ("NAS.example.org", true, "2001:db8::9 lies at \"home\" behind wg0"),
+            (
+                "NAS.example.org",
+                true,
+                "closed; to TCP port 443 of 2001:db8::9: the [[allow]] number 1 lets in 2001:db8:c::/48",
+            ),
+            (
+                "A.Secret.example.org",
+                false,
+                "deny_names has *.secret.example.org: the client gets the TLS alert unrecognized_name",
+            ),
             ("far.example.org", false, "2001:db9::9 outside every site's prefixes: the client"),
             ("localhost", false, "it has no dot, which counts as no name: the client gets"),
         ] {
@@ -161,5 +186,10 @@ mod tests {
             let outcome = &explanation.steps.last().unwrap().outcome;
             assert!(outcome.starts_with(last), "{outcome}");
         }
+        let (explanation, _) = explain(&config, &resolver, "192.0.2.7").await;
+        assert_eq!(
+            explanation.steps[0].outcome,
+            "deny_clients has 192.0.2.0/24: what it begins is dropped, as `client_denied`"
+        );
     }
 }

@@ -7,6 +7,7 @@ mod explain;
 mod flow;
 mod message;
 mod report;
+mod rulings;
 mod server;
 
 pub use client::{CallError, call};
@@ -15,6 +16,6 @@ pub use flow::{Filter, Flow, FlowState, Flows, network};
 pub use message::{ErrorKind, Request, Response};
 pub use report::{
     Attachment, Count, Direction, Dns, DnsName, DnsSource, DropCount, Drops, FlowTable, Interface,
-    Listener, Path, Promised, Reload, Shield, SiteStatus, Stats, Status, Traffic,
+    Listener, Path, PolicyStatus, Promised, Reload, Shield, SiteStatus, Stats, Status, Traffic,
 };
 pub use server::{Control, Server};

@@ -11,7 +11,7 @@ use ingress_common::maps::Offer;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Protocol;
+use crate::config::{Ipv6Policy, Policy, Protocol};
 
 /// What has happened since the counters were made; they outlive the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,9 @@ pub struct Status {
     pub nat46_prefix: Ipv6Net,
     /// What clients can connect to.
     pub listen: Vec<Listener>,
+    /// Who may reach the sites.
+    #[serde(default)]
+    pub policy: PolicyStatus,
     /// How full the flow table is.
     pub flow_table: FlowTable,
     /// Connections whose backend has not answered yet.
@@ -218,6 +221,37 @@ impl From<Offer> for Promised {
             Offer::On => Self::Yes,
             Offer::Off => Self::Off,
             Offer::Withdrawn => Self::Withdrawn,
+        }
+    }
+}
+
+/// The policy in short: how many entries each list has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Whether IPv6 from outside needs a rule.
+    pub ipv6: Ipv6Policy,
+    /// The rules.
+    pub allow: usize,
+    /// Clients that may not.
+    pub deny_clients: usize,
+    /// Clients that may, if only these.
+    pub allow_clients: usize,
+    /// Names that lead nowhere.
+    pub deny_names: usize,
+    /// Names that lead somewhere, if only these.
+    pub allow_names: usize,
+}
+
+impl From<&Policy> for PolicyStatus {
+    fn from(policy: &Policy) -> Self {
+        let Policy { ipv6, deny_clients, allow_clients, deny_names, allow_names, allow } = policy;
+        Self {
+            ipv6: *ipv6,
+            allow: allow.len(),
+            deny_clients: deny_clients.len(),
+            allow_clients: allow_clients.len(),
+            deny_names: deny_names.len(),
+            allow_names: allow_names.len(),
         }
     }
 }

@@ -68,6 +68,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
             site_names: tables.site_names,
             routes: tables.routes,
             listeners: tables.listeners,
+            policy: tables.policy,
         },
         netlink,
         counters.clone(),

@@ -14,16 +14,18 @@ use tokio::{
 };
 
 use super::{
+    clock::boot_nanos,
     guard::Guard,
     plan::{Known, plan},
     shared::{Applied, Shared},
 };
 use crate::{
-    config::{Config, Xdp},
+    config::{Config, Policy, Xdp},
     control::{Attachment, Interface, Shield},
-    dataplane::{Counters, Dataplane, Devices, Hook, Listeners, Routes, SiteNames},
+    dataplane::{Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames},
     handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
+    policy::compile,
 };
 
 /// A request to read the configuration again: what has changed, or why it was refused.
@@ -43,6 +45,7 @@ pub struct Maps {
     pub site_names: SiteNames,
     pub routes: Routes,
     pub listeners: Listeners,
+    pub policy: PolicyTables,
 }
 
 /// The task.
@@ -51,6 +54,8 @@ pub struct Reconciler {
     maps: Maps,
     netlink: Netlink,
     counters: Arc<Counters>,
+    /// What is in force, once this daemon has looked.
+    policy: Option<Policy>,
     guard: Guard,
     flood: bool,
     shared: Arc<Shared>,
@@ -66,7 +71,7 @@ impl Reconciler {
         shared: Arc<Shared>,
     ) -> Self {
         let (guard, flood) = (Guard::default(), false);
-        Self { dataplane, maps, netlink, counters, guard, flood, shared }
+        Self { dataplane, maps, netlink, counters, policy: None, guard, flood, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -169,6 +174,12 @@ impl Reconciler {
         let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
         let numbers = self.maps.site_names.assign(&names)?;
         let plan = plan(config, &numbers, network, known);
+        // Rules before routes, that no new address is open for a moment.
+        if self.policy.as_ref() != Some(&config.policy) {
+            let changed = self.maps.policy.replace(&compile(&config.policy)?, boot_nanos())?;
+            tracing::debug!(changed, "the policy is in force");
+            self.policy = Some(config.policy.clone());
+        }
         // Tables before programs: whoever looks up finds.
         for (number, device) in &plan.sites {
             self.maps.devices.set_site(*number, *device)?;
@@ -304,6 +315,7 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         ("listeners", old.listen != new.listen),
         ("dns", old.dns != new.dns),
         ("hosts", old.hosts != new.hosts),
+        ("policy", old.policy != new.policy),
     ];
     parts
         .iter()

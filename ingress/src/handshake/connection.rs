@@ -178,6 +178,7 @@ impl Connection {
             Err(ResolveError::OutsidePrefixes) => {
                 return self.refuse(Outcome::OutsidePrefixes, turn);
             }
+            Err(ResolveError::Denied) => return self.refuse(Outcome::DeniedName, turn),
             Err(ResolveError::Failed) => return self.refuse(Outcome::DnsFailed, turn),
         };
         match Attempt::start(backends, &self.client, turn) {

@@ -72,6 +72,8 @@ pub enum ResolveError {
     NotFound,
     /// Its addresses all lie outside the sites' prefixes.
     OutsidePrefixes,
+    /// The operator's lists keep it from leading anywhere.
+    Denied,
     /// The question got no usable answer.
     Failed,
 }

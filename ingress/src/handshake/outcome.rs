@@ -13,6 +13,8 @@ pub enum Outcome {
     UnknownName,
     /// The name's addresses belong to no site; alert `unrecognized_name`.
     OutsidePrefixes,
+    /// The operator's lists keep the name from leading anywhere; alert `unrecognized_name`.
+    DeniedName,
     /// The name could not be looked up; alert `internal_error`.
     DnsFailed,
     /// Every backend answered RST, or the last one did; RST.
@@ -53,12 +55,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
         Self::UnknownName,
         Self::OutsidePrefixes,
+        Self::DeniedName,
         Self::DnsFailed,
         Self::BackendRefused,
         Self::BackendUnreachable,
@@ -88,6 +91,7 @@ impl Outcome {
             Self::InvalidName => "invalid_name",
             Self::UnknownName => "unknown_name",
             Self::OutsidePrefixes => "outside_prefixes",
+            Self::DeniedName => "denied_name",
             Self::DnsFailed => "dns_failed",
             Self::BackendRefused => "backend_refused",
             Self::BackendUnreachable => "backend_unreachable",

@@ -34,7 +34,8 @@ impl Farewell {
             Outcome::NoName
             | Outcome::InvalidName
             | Outcome::UnknownName
-            | Outcome::OutsidePrefixes => Self::Alert(ALERT_UNRECOGNIZED_NAME),
+            | Outcome::OutsidePrefixes
+            | Outcome::DeniedName => Self::Alert(ALERT_UNRECOGNIZED_NAME),
             Outcome::DnsFailed | Outcome::BackendWithoutTls => Self::Alert(ALERT_INTERNAL_ERROR),
             Outcome::BadHello | Outcome::HelloTooLong => Self::Alert(ALERT_DECODE_ERROR),
             Outcome::PlaintextPostgres => Self::PostgresError,

@@ -300,6 +300,7 @@ fn refusals_are_exact() {
     let failures = [
         (ResolveError::NotFound, 112, Outcome::UnknownName),
         (ResolveError::OutsidePrefixes, 112, Outcome::OutsidePrefixes),
+        (ResolveError::Denied, 112, Outcome::DeniedName),
         (ResolveError::Failed, 80, Outcome::DnsFailed),
     ];
     for (error, alert, expected) in failures {

@@ -177,7 +177,8 @@ impl Client {
             Outcome::NoName
             | Outcome::InvalidName
             | Outcome::UnknownName
-            | Outcome::OutsidePrefixes => Seen::Alert(112),
+            | Outcome::OutsidePrefixes
+            | Outcome::DeniedName => Seen::Alert(112),
             Outcome::DnsFailed | Outcome::BackendWithoutTls => Seen::Alert(80),
             Outcome::BadHello | Outcome::HelloTooLong => Seen::Alert(50),
             Outcome::PlaintextPostgres => Seen::PostgresError,

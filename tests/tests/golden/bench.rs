@@ -6,12 +6,15 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use ingress::config::Policy;
 use ingress::dataplane::{
-    Counters, Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, Routes, Secrets,
+    Counters, Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, PolicyTables, Routes, Secrets,
 };
 use ingress::flows::FlowTable;
 use ingress::handshake::Splice;
+use ingress::policy::compile;
 use ingress_common::maps::{Bucket, ToBackend, ToClient};
+use ingress_common::policy::{Connection, ConnectionKey};
 use ingress_common::verdict::{Cookie, DropReason, Traffic};
 use nix::time::{ClockId, clock_gettime};
 
@@ -46,6 +49,9 @@ pub struct Bench {
     pub secrets: Secrets,
     pub flows: FlowTable,
     pub maps: FlowMaps,
+    policy: PolicyTables,
+    changed: Array<MapData, u64>,
+    connections: HashMap<MapData, ConnectionKey, Connection>,
     answers: Array<MapData, Bucket>,
     neighbours: HashMap<MapData, u32, Bucket>,
     counters: Counters,
@@ -79,6 +85,8 @@ impl Bench {
         let shield = dataplane.shield_program().unwrap().fd().unwrap();
         let shield = shield.as_fd().try_clone_to_owned().unwrap();
         let neighbours = MapData::from_pin(directory.join("NEIGHBOURS")).unwrap();
+        let changed = MapData::from_pin(directory.join("POLICY_CHANGED")).unwrap();
+        let connections = MapData::from_pin(directory.join("CONNECTIONS")).unwrap();
         let mut program = |hook: Hook| {
             let program = dataplane.program(hook.program()).unwrap();
             program.fd().unwrap().as_fd().try_clone_to_owned().unwrap()
@@ -95,6 +103,9 @@ impl Bench {
             secrets: tables.secrets,
             flows: FlowTable::open(tables.flows),
             maps: FlowMaps::open(&directory).unwrap(),
+            policy: tables.policy,
+            changed: Array::try_from(Map::Array(changed)).unwrap(),
+            connections: HashMap::try_from(Map::LruHashMap(connections)).unwrap(),
             answers: Array::try_from(Map::Array(answers)).unwrap(),
             neighbours: HashMap::try_from(Map::LruHashMap(neighbours)).unwrap(),
             counters: tables.counters,
@@ -108,6 +119,10 @@ impl Bench {
             self.flows.remove(flow.tuple);
         }
         self.marks.clear(&HashSet::new()).unwrap();
+        self.govern(&Policy::default(), 0);
+        for (key, _) in self.connections() {
+            self.connections.remove(&key).unwrap();
+        }
         self.routes.replace(&place::routes()).unwrap();
         self.listeners.replace(&place::listeners()).unwrap();
         self.devices.set_uplink(place::device(UPLINK, place::UPLINK_MTU, true)).unwrap();
@@ -118,6 +133,26 @@ impl Bench {
         self.forget_neighbours();
         while self.ring.next().is_some() {}
         self.before = self.count();
+    }
+
+    /// Puts a policy in force, which `before` nanoseconds ago another one was; zero means never.
+    pub fn govern(&mut self, policy: &Policy, before: u64) {
+        self.policy.replace(&compile(policy).unwrap(), now()).unwrap();
+        let changed = if before == 0 { 0 } else { now().saturating_sub(before) };
+        self.changed.set(0, changed, 0).unwrap();
+    }
+
+    /// The connections made from inside.
+    pub fn connections(&self) -> Vec<(ConnectionKey, Connection)> {
+        self.connections.iter().map(Result::unwrap).collect()
+    }
+
+    /// Has the inside have spoken so long ago on each of them.
+    pub fn age_connections(&mut self, nanoseconds: u64) {
+        for (key, mut connection) in self.connections() {
+            connection.last_seen = connection.last_seen.saturating_sub(nanoseconds);
+            self.connections.insert(key, connection, 0).unwrap();
+        }
     }
 
     /// Sets how many answers strangers may still ask for.
@@ -169,6 +204,18 @@ impl Bench {
     /// The program itself, for frames that the kernel may not even take.
     pub fn uplink_program(&self) -> BorrowedFd<'_> {
         self.uplink.as_fd()
+    }
+
+    /// A frame from the world that ends at the shield.
+    #[track_caller]
+    pub fn shield_drops(&mut self, frame: &[u8], reason: DropReason) {
+        const DROP: i32 = 1;
+        let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
+        let before = std::mem::take(&mut self.before);
+        self.before = self.count();
+        assert_eq!((ran.action, &self.before.cookies), (DROP, &before.cookies));
+        let nth = reason as usize;
+        assert_eq!(self.before.drops[nth], before.drops[nth] + 1);
     }
 
     /// A frame from the world at the shield: the answer, or `None` if it goes on untouched.

@@ -16,6 +16,7 @@ mod loads;
 mod mss;
 mod pins;
 mod place;
+mod policy;
 mod seen;
 mod shield;
 mod speed;

@@ -1,7 +1,9 @@
 //! The XDP program answers plain SYNs as the program at tc does, and leaves it everything else.
 
+use ingress::config::Policy;
 use ingress_common::cookie;
 use ingress_common::tcp::{Seq, SynOptions, Timestamps};
+use ingress_common::verdict::DropReason;
 
 use crate::bench::{Bench, bench, now};
 use crate::frame::{DF, ETHERNET, Ip4, MF, Tcp, ethernet, flag, is_turned, read4, unpadded};
@@ -111,4 +113,19 @@ fn without_a_daemon_everything_is_for_tc() {
     let frame = unpadded(&syn(&LINUX).over4(&from_client()));
     bench.secrets.beat(now() - 4_000_000_000).unwrap();
     assert_eq!(bench.shield(&frame), None);
+}
+
+#[test]
+fn denied_clients_get_no_further() {
+    let mut bench = bench();
+    let frame = unpadded(&syn(&LINUX).over4(&from_client()));
+    let policy =
+        |deny: &str| Policy { deny_clients: vec![deny.parse().unwrap()], ..Policy::default() };
+    bench.govern(&policy("203.0.113.0/24"), 0);
+    bench.shield_drops(&frame, DropReason::ClientDenied);
+    bench.govern(&policy("203.0.114.0/24"), 0);
+    assert!(bench.shield(&frame).is_some());
+    let other = Tcp { destination: 22, ..syn(&LINUX) }.over4(&from_client());
+    bench.govern(&policy("203.0.113.0/24"), 0);
+    assert_eq!(bench.shield(&unpadded(&other)), None, "a port of the host's own");
 }

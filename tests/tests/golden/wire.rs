@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use aya::maps::{MapData, RingBuf};
-use ingress::dataplane::{Counters, Dataplane, Hook, Marks};
+use ingress::config::Policy;
+use ingress::dataplane::{Counters, Dataplane, Hook, Marks, PolicyTables};
 use ingress::flows::FlowTable;
+use ingress::policy::compile;
 use ingress_common::verdict::DropReason;
 use nix::sched::{CloneFlags, unshare};
 
@@ -21,6 +23,7 @@ pub struct Wire {
     pub tunnel: Device,
     pub marks: Marks,
     pub flows: FlowTable,
+    policy: PolicyTables,
     counters: Counters,
     ring: RingBuf<MapData>,
     _dataplane: Dataplane,
@@ -75,11 +78,17 @@ impl Wire {
             tunnel,
             marks: tables.marks,
             flows: FlowTable::open(tables.flows),
+            policy: tables.policy,
             counters: tables.counters,
             ring: tables.upcalls,
             _dataplane: dataplane,
             _pins: pins,
         }
+    }
+
+    /// Puts a policy in force.
+    pub fn govern(&mut self, policy: &Policy) {
+        self.policy.replace(&compile(policy).unwrap(), now()).unwrap();
     }
 
     /// What went to the daemon since the last look.

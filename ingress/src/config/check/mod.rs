@@ -1,6 +1,7 @@
 //! From the file's shape to a [`Config`], with every problem found on the way.
 
 mod listen;
+mod policy;
 mod site;
 
 use std::{
@@ -38,14 +39,24 @@ pub(super) fn check(raw: RawConfig, text: &str) -> Result<Config, Vec<Problem>> 
     let dns = check.dns(raw.dns);
     let sites: Vec<Site> = sites.into_iter().map(|site| site.site).collect();
     let hosts = check.hosts(raw.hosts, &sites);
+    let policy = check.policy(raw.policy, raw.allow, &sites, &listen);
     let metrics = check.metrics(raw.metrics);
     let control = check.control(raw.control);
     let daemon = check.daemon(raw.daemon);
 
     match (uplink, nat46, check.problems.is_empty()) {
-        (Some(uplink), Some(nat46), true) => {
-            Ok(Config { uplink, sites, nat46, listen, dns, hosts, metrics, control, daemon })
-        }
+        (Some(uplink), Some(nat46), true) => Ok(Config {
+            uplink,
+            sites,
+            nat46,
+            listen,
+            dns,
+            hosts,
+            policy,
+            metrics,
+            control,
+            daemon,
+        }),
         (_, _, _) => {
             check.problems.sort_by_key(|problem| {
                 problem.place.as_ref().map(|place| (place.line, place.column))

@@ -53,6 +53,7 @@ impl Desk {
             sites,
             nat46_prefix: config.nat46.network(),
             listen,
+            policy: (&config.policy).into(),
             flow_table: FlowTable { entries, max_entries: capacity(shared) },
             handshakes_in_progress: handshakes.len() as u64,
             heartbeat_age_seconds: (heartbeat_age.as_secs_f64() * 1000.0).round() / 1000.0,

@@ -166,6 +166,10 @@ async fn backends(
     tuple: ClientTuple,
     host: &HostName,
 ) -> Result<Vec<Backend>, ResolveError> {
+    // Nobody is asked about a name that is to lead nowhere.
+    if !shared.config().policy.rule_on(host.as_str()).lets_through() {
+        return Err(ResolveError::Denied);
+    }
     let addresses = shared.resolver.lookup(host.as_str()).await.map_err(|error| match error {
         LookupError::NotFound => ResolveError::NotFound,
         LookupError::Failed(reason) => {

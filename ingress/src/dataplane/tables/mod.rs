@@ -5,6 +5,7 @@ mod debts;
 mod devices;
 mod flows;
 mod marks;
+mod policy;
 mod routes;
 mod secrets;
 
@@ -19,6 +20,7 @@ pub use debts::Debts;
 pub use devices::{Devices, SiteNames};
 pub use flows::{FlowMaps, host, host_name};
 pub use marks::Marks;
+pub use policy::PolicyTables;
 pub use routes::{Listeners, Routes};
 pub use secrets::{Heartbeat, Secrets};
 
@@ -34,6 +36,8 @@ pub struct Tables {
     pub routes: Routes,
     /// `LISTENERS`.
     pub listeners: Listeners,
+    /// `POLICY` and its tries.
+    pub policy: PolicyTables,
     /// `PENDING`, `EXPECTED`.
     pub marks: Marks,
     /// `DEBTS`.
@@ -55,6 +59,7 @@ impl Tables {
             site_names: SiteNames::take(ebpf)?,
             routes: Routes::take(ebpf)?,
             listeners: Listeners::take(ebpf)?,
+            policy: PolicyTables::take(ebpf)?,
             marks: Marks::take(ebpf)?,
             debts: Debts::take(ebpf)?,
             secrets: Secrets::take(ebpf)?,

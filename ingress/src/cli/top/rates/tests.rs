@@ -6,7 +6,7 @@ use super::{super::screen::Screen, *};
 use crate::{
     cli::sheet::Style,
     config::Protocol,
-    control::{Attachment, DropCount, Interface, Reload, Shield, Traffic},
+    control::{Attachment, DropCount, Interface, PolicyStatus, Reload, Shield, Traffic},
 };
 
 fn flow(client: &str, host: Option<&str>, age_seconds: u64, bytes_out: u64) -> Flow {
@@ -61,6 +61,7 @@ fn moment(at: Instant, bytes: u64, refused: u64, flows: Vec<Flow>) -> Moment {
             }],
             nat46_prefix: "64:ff9b:1::/96".parse().unwrap(),
             listen: Vec::new(),
+            policy: PolicyStatus::default(),
             flow_table: FlowTable { entries: flows.len() as u64, max_entries: 1_048_576 },
             handshakes_in_progress: 1,
             heartbeat_age_seconds: 0.1,

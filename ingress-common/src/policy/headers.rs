@@ -1,0 +1,102 @@
+//! IPv6 extension headers (RFC 8200 §4), as far as one has to step over them to the ports.
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+const MOBILITY: u8 = 135;
+const HIP: u8 = 139;
+const SHIM6: u8 = 140;
+
+/// How many are stepped over. Nobody sends more, and a packet with more cannot be judged.
+pub const MOST_HEADERS: usize = 6;
+
+/// What the first eight octets of an extension header say; all of them have so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The kind of what follows.
+    pub next: u8,
+    /// How far away that is, in octets.
+    pub len: u16,
+    /// Which piece of a packet this is, behind a fragment header.
+    pub fragment: Option<Fragment>,
+}
+
+/// A fragment header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// What tells this packet's pieces from others'.
+    pub id: [u8; 4],
+    /// Whether it starts with the packet's beginning.
+    pub first: bool,
+    /// Whether it is all there is: a fragment for nothing (RFC 6946).
+    pub whole: bool,
+}
+
+/// Whether this kind is an extension header, and not what the packet carries.
+#[inline(always)]
+#[must_use]
+pub const fn is_header(kind: u8) -> bool {
+    matches!(
+        kind,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
+    )
+}
+
+/// Reads an extension header of that kind.
+#[inline(always)]
+#[must_use]
+pub fn step(kind: u8, head: [u8; 8]) -> Step {
+    let [next, len, high, low, a, b, c, d] = head;
+    if kind == FRAGMENT {
+        let first = high == 0 && low & 0xf8 == 0;
+        let fragment = Fragment { id: [a, b, c, d], first, whole: first && low & 1 == 0 };
+        return Step { next, len: 8, fragment: Some(fragment) };
+    }
+    // RFC 4302 counts in words of four octets, all others in eights.
+    let len = if kind == AUTHENTICATION { (len as u16 + 2) * 4 } else { (len as u16 + 1) * 8 };
+    Step { next, len, fragment: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lengths_and_pieces() {
+        let options = step(DESTINATION, [6, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(options, Step { next: 6, len: 16, fragment: None });
+        assert_eq!(step(AUTHENTICATION, [17, 4, 0, 0, 0, 0, 0, 0]).len, 24);
+        for (offset, first, whole) in [
+            ([0, 0], true, true),
+            ([0, 1], true, false),
+            ([0, 8], false, false),
+            ([0, 9], false, false),
+            ([1, 0], false, false),
+        ] {
+            let read = step(FRAGMENT, [6, 99, offset[0], offset[1], 1, 2, 3, 4]);
+            let fragment = Fragment { id: [1, 2, 3, 4], first, whole };
+            assert_eq!(read, Step { next: 6, len: 8, fragment: Some(fragment) });
+        }
+    }
+
+    #[test]
+    fn what_carries_ports_is_no_header() {
+        for kind in [6, 17, 58, 50, 59, 132, 4, 41] {
+            assert!(!is_header(kind), "{kind}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a header claims, the walk goes on and comes to an end.
+        #[test]
+        fn every_step_leads_on(kind: u8, head: [u8; 8]) {
+            let step = step(kind, head);
+            prop_assert!(step.len >= 8 && step.len <= 2048);
+            prop_assert_eq!(step.next, head[0]);
+            prop_assert_eq!(step.fragment.is_some(), kind == FRAGMENT);
+        }
+    }
+}

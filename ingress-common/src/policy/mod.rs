@@ -1,0 +1,81 @@
+//! The operator's policy: who may reach the sites from outside, and what counts as an answer.
+//!
+//! The daemon compiles the configuration into tries (`ingress/src/policy`); here is what they hold and what the
+//! programs decide by themselves.
+
+mod connection;
+mod headers;
+mod judge;
+mod tables;
+
+pub use connection::{
+    Connection, ESTABLISHED, FRESH, LINGERING, TRANSITORY, UDP_IDLE, may_have_begun_before,
+};
+pub use headers::{Fragment, MOST_HEADERS, Step, is_header, step};
+pub use judge::{Approach, Judgement, Rules, client_may, judge};
+pub use tables::{
+    ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, Place, Service, Settings, Source, mapped,
+};
+
+use crate::maps::TCP;
+
+/// Of ICMPv6 (RFC 4443).
+pub const ICMPV6: u8 = 58;
+/// Of UDP.
+pub const UDP: u8 = 17;
+
+const ECHO_REQUEST: u8 = 128;
+const ECHO_REPLY: u8 = 129;
+/// Destination Unreachable to Parameter Problem.
+const ERRORS: core::ops::RangeInclusive<u8> = 1..=4;
+
+/// What an ICMPv6 message from outside is to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Icmp {
+    /// An error or an answer: passes always. Without errors, path MTU discovery dies silently.
+    Passes,
+    /// Asks something that may be asked of every host (RFC 4890 §4.3.1), if not by everybody.
+    Echo,
+    /// Passes if a rule says so.
+    Other,
+}
+
+impl Icmp {
+    /// By the message's type.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(kind: u8) -> Self {
+        if kind == ECHO_REPLY || ERRORS.contains(&kind) {
+            Self::Passes
+        } else if kind == ECHO_REQUEST {
+            Self::Echo
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Whether a protocol's header begins with two ports.
+#[inline(always)]
+#[must_use]
+pub const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4890 §4.3.1, and nothing that a router or a neighbour says.
+    #[test]
+    fn messages_that_must_not_be_dropped() {
+        for kind in 0..=255 {
+            let icmp = Icmp::of(kind);
+            match kind {
+                1 | 2 | 3 | 4 | 129 => assert_eq!(icmp, Icmp::Passes, "{kind}"),
+                128 => assert_eq!(icmp, Icmp::Echo),
+                _ => assert_eq!(icmp, Icmp::Other, "{kind}"),
+            }
+        }
+    }
+}

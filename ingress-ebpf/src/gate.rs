@@ -1,0 +1,205 @@
+//! Where the policy is applied: to what comes from outside, and to what goes out, whose answers shall come in.
+//!
+//! Judged is before anything is left to the kernel, which would forward it all the same.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{LruHashMap, PerCpuArray},
+};
+use ingress_common::{
+    policy::{
+        Approach, Connection, ConnectionKey, FragmentKey, ICMPV6, Icmp, Judgement, Settings,
+        client_may, judge, may_have_begun_before,
+    },
+    verdict::{DropReason, Verdict},
+};
+use network_types::ip::Ipv6Hdr;
+
+use crate::{
+    packet::{Packet, now},
+    policy::{self, InForce},
+    upper::{self, Piece, Upper},
+};
+
+/// Connections made from inside. Only what the inside sends makes an entry, and only where no rule would let the
+/// answer in: who floods an open port displaces nobody here.
+#[map]
+static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::pinned(1 << 16, 0);
+/// Packets from outside whose first piece was let in; the value is when.
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(1 << 12, 0);
+
+#[map]
+static DESK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is worked on; the stack has no room left for it.
+struct Desk {
+    upper: Upper,
+    connection: ConnectionKey,
+    fragment: FragmentKey,
+    time: u64,
+}
+
+/// How long a receiver waits for the other pieces (RFC 8200 §4.5).
+const REASSEMBLY: u64 = 60_000_000_000;
+
+/// Whether a packet from the world to a site may pass.
+#[inline(always)]
+pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<(), Verdict> {
+    let settings = policy::settings();
+    if settings.is_open() {
+        return Ok(());
+    }
+    let desk = desk().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
+    // One after the other and not one within the other: the stacks of functions that call each other add up.
+    let readable = upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper);
+    match judge_entry(ip, desk, settings.0, readable) {
+        ADMITTED => Ok(()),
+        DENIED => Err(Verdict::Drop(DropReason::ClientDenied)),
+        _ => Err(Verdict::Drop(DropReason::PolicyClosed)),
+    }
+}
+
+/// Notes a packet from a site to the world.
+#[inline(always)]
+pub fn leave<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
+    let settings = policy::settings();
+    if settings.is_open() {
+        return;
+    }
+    let Some(desk) = desk() else { return };
+    if upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper) {
+        note_exit(ip, desk, settings.0);
+    }
+}
+
+/// What [`judge_entry`] says; a function that is verified by itself returns a number.
+const ADMITTED: u32 = 0;
+const DENIED: u32 = 1;
+const CLOSED: u32 = 2;
+
+#[inline(never)]
+fn judge_entry(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64, readable: bool) -> u32 {
+    let settings = Settings(settings);
+    if readable && desk.upper.piece == Piece::Later && begun(ip, desk) {
+        return ADMITTED;
+    }
+    if !readable || desk.upper.piece == Piece::Later {
+        // Of which service this is, nobody can tell.
+        return if !client_may(settings, &InForce(settings.set()), &ip.src_addr) {
+            DENIED
+        } else if settings.is_closed() {
+            CLOSED
+        } else {
+            ADMITTED
+        };
+    }
+    let verdict = judge_whole(ip, desk, settings);
+    if verdict == ADMITTED && desk.upper.piece == Piece::First {
+        note_fragment(ip, desk);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn judge_whole(ip: &Ipv6Hdr, desk: &mut Desk, settings: Settings) -> u32 {
+    let rules = InForce(settings.set());
+    let Upper { protocol, flags, kind, ports: [outside_port, inside_port], .. } = desk.upper;
+    if protocol == ICMPV6 {
+        match Icmp::of(kind) {
+            Icmp::Passes => return ADMITTED,
+            Icmp::Echo if client_may(settings, &rules, &ip.src_addr) => return ADMITTED,
+            Icmp::Echo => return DENIED,
+            Icmp::Other => {}
+        }
+    } else {
+        let ends = (&ip.dst_addr, inside_port, &ip.src_addr, outside_port);
+        let connection = connection(desk, ends);
+        if connection.is_some_and(|it| it.answers(protocol, flags, now())) {
+            return ADMITTED;
+        }
+    }
+    let (outside, inside) = (&ip.src_addr, &ip.dst_addr);
+    let approach = Approach { outside, inside, protocol, port: inside_port };
+    let refusal = match judge(settings, &rules, &approach) {
+        Judgement::Admitted => return ADMITTED,
+        Judgement::ClientDenied => DENIED,
+        Judgement::Closed => CLOSED,
+    };
+    let (changed, now) = policy::changed();
+    if may_have_begun_before(protocol, flags, changed, now) { ADMITTED } else { refusal }
+}
+
+/// What it returns says nothing; older verifiers want a number.
+#[inline(never)]
+fn note_exit(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64) -> u32 {
+    let settings = Settings(settings);
+    let Upper { protocol, flags, piece, ports: [inside_port, outside_port], .. } = desk.upper;
+    if piece == Piece::Later || protocol == ICMPV6 {
+        return 0;
+    }
+    let now = now();
+    let ends = (&ip.src_addr, inside_port, &ip.dst_addr, outside_port);
+    if connection(desk, ends).is_some_and(|it| it.from_inside(protocol, flags, now)) {
+        return 0;
+    }
+    let (outside, inside) = (&ip.dst_addr, &ip.src_addr);
+    let approach = Approach { outside, inside, protocol, port: inside_port };
+    if judge(settings, &InForce(settings.set()), &approach) == Judgement::Admitted {
+        return 0;
+    }
+    if let Some(connection) = Connection::begin(protocol, flags, now) {
+        let _ = CONNECTIONS.insert(&desk.connection, &connection, 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn desk() -> Option<&'static mut Desk> {
+    let desk = DESK.get_ptr_mut(0)?;
+    // SAFETY: the slot belongs to this CPU, and no program has work on it while another runs.
+    let desk = unsafe { &mut *desk };
+    desk.upper = Upper::default();
+    Some(desk)
+}
+
+/// The entry of what the inside has begun: address and port inside, address and port outside.
+#[inline(always)]
+fn connection(
+    desk: &mut Desk,
+    (inside, inside_port, outside, outside_port): (&[u8; 16], [u8; 2], &[u8; 16], [u8; 2]),
+) -> Option<&'static mut Connection> {
+    desk.connection = ConnectionKey {
+        inside: *inside,
+        outside: *outside,
+        inside_port,
+        outside_port,
+        protocol: desk.upper.protocol,
+        reserved: [0; 3],
+    };
+    // SAFETY: the pointer is into a map's value, which stays valid while the program runs. Two CPUs may write
+    // the same marks, of which the next segment sets those that were lost.
+    CONNECTIONS.get_ptr_mut(&desk.connection).map(|connection| unsafe { &mut *connection })
+}
+
+/// Whether the packet's first piece was let in.
+#[inline(always)]
+fn begun(ip: &Ipv6Hdr, desk: &mut Desk) -> bool {
+    set_fragment(ip, desk);
+    // SAFETY: the value is read at once.
+    let since = unsafe { FRAGMENTS.get(&desk.fragment) };
+    since.is_some_and(|since| now().saturating_sub(*since) <= REASSEMBLY)
+}
+
+#[inline(always)]
+fn note_fragment(ip: &Ipv6Hdr, desk: &mut Desk) {
+    set_fragment(ip, desk);
+    desk.time = now();
+    let _ = FRAGMENTS.insert(&desk.fragment, &desk.time, 0);
+}
+
+#[inline(always)]
+fn set_fragment(ip: &Ipv6Hdr, desk: &mut Desk) {
+    desk.fragment =
+        FragmentKey { source: ip.src_addr, destination: ip.dst_addr, id: desk.upper.id };
+}
