@@ -16,6 +16,7 @@ pub mod hello;
 pub mod icmp;
 pub mod impair;
 pub mod netns;
+pub mod offload;
 pub mod paths;
 pub mod plain;
 pub mod process;
@@ -26,6 +27,7 @@ pub mod servers;
 pub mod shared;
 pub mod sites;
 pub mod topology;
+pub mod transfers;
 pub mod wireguard;
 
 pub use topology::Lab;
