@@ -16,7 +16,6 @@ pub mod hello;
 pub mod icmp;
 pub mod impair;
 pub mod netns;
-pub mod offload;
 pub mod paths;
 pub mod plain;
 pub mod process;
@@ -29,5 +28,6 @@ pub mod sites;
 pub mod topology;
 pub mod transfers;
 pub mod wireguard;
+pub mod xdp;
 
 pub use topology::Lab;

@@ -1,15 +1,15 @@
 //! The XDP program in front of the uplink: what it answers is as good as what is answered at tc, and it goes
 //! with the daemon.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{VPS4, WWW};
 use ingress_tests::client::{random_file, same_content};
 use ingress_tests::daemon::config;
 use ingress_tests::flood::{self, Flood, anywhere};
-use ingress_tests::offload::set_gro;
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
+use ingress_tests::xdp::Pass;
 use serde_json::Value;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -76,24 +76,23 @@ fn a_flood_ends_at_it() -> Result<()> {
     set(&mut stage, "off")
 }
 
-/// A veth whose peer has GRO takes what is sent from XDP: native mode is tried under a flood, and kept.
+/// A veth that has an XDP program takes what its peer's sends: native mode is tried under a flood, and kept.
 #[test]
 fn a_flood_brings_it_up_by_itself() -> Result<()> {
     let mut stage = stage();
-    set_gro(&stage.lab.inet, "vps", true)?;
+    let peer = Pass::attach(&stage.lab.inet, "vps")?;
     set(&mut stage, "auto")?;
     let seen = flooded_until(&stage, |_, shield| shield == "native")?;
     set(&mut stage, "off")?;
-    set_gro(&stage.lab.inet, "vps", false)?;
+    drop(peer);
     assert!(!seen.contains("does not get out"), "native mode was given up: {seen}");
     Ok(())
 }
 
-/// A veth whose peer has not loses it, without a word to anybody.
+/// A veth that has none loses it, without a word to anybody.
 #[test]
 fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
     let mut stage = stage();
-    set_gro(&stage.lab.inet, "vps", false)?;
     set(&mut stage, "auto")?;
     let given_up =
         |log: &str, shield: &str| shield == "generic" && log.contains("does not get out");
@@ -131,8 +130,8 @@ fn flooded_until(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> Result<Str
             })?;
             // As it is now it stays.
             std::thread::sleep(2 * SOON);
-            assert!(done(&said()?, &shield(stage)?), "{}", shield(stage)?);
-            assert!(attached(stage)?);
+            ensure!(done(&said()?, &shield(stage)?), "now it is {}", shield(stage)?);
+            ensure!(attached(stage)?, "no XDP program on the uplink");
             Ok(flood.stop())
         })();
         stop.store(true, Ordering::Relaxed);

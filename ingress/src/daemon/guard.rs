@@ -1,6 +1,6 @@
 //! When the shield goes up by itself, and in which mode: rules about rates, without a clock.
 //!
-//! Not every driver gets out what an XDP program sends: a veth whose peer has no NAPI loses it without a word. So
+//! Not every driver gets out what an XDP program sends: a veth whose peer has no XDP program loses it without a word. So
 //! native mode is tried first, while clients are known to come, and kept only if they go on coming.
 
 use crate::control::Shield;
