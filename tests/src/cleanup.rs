@@ -4,6 +4,7 @@
 
 use crate::programs;
 use anyhow::{Context, Result};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
@@ -47,6 +48,12 @@ pub fn bpffs(id: &str) -> PathBuf {
     Path::new(BPFFS).join(format!("{NAMESPACE_PREFIX}{id}"))
 }
 
+/// Where a test may mount a bpffs of its own.
+#[must_use]
+pub fn own_bpffs(id: &str) -> PathBuf {
+    directory(id).join("bpf")
+}
+
 /// Makes a lab's directory, which marks it as alive for as long as the file is open.
 pub fn claim(id: &str) -> Result<File> {
     let (hidden, dir) = (Path::new(DIRECTORIES).join(format!(".ingress-{id}")), directory(id));
@@ -71,6 +78,7 @@ pub fn remove(id: &str) {
         let _ = fs::remove_file(format!("/var/run/wireguard/{}.sock", tunnel(id, side)));
     }
     remove_pins(&bpffs(id));
+    let _ = umount2(&own_bpffs(id), MntFlags::MNT_DETACH);
     let _ = fs::remove_dir_all(directory(id));
 }
 

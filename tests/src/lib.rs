@@ -26,6 +26,8 @@ pub mod servers;
 pub mod shared;
 pub mod sites;
 pub mod topology;
+pub mod transfers;
 pub mod wireguard;
+pub mod xdp;
 
 pub use topology::Lab;

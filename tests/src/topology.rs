@@ -127,6 +127,27 @@ impl Lab {
         self.home_tunnel.configure_again(&self.dir)
     }
 
+    /// Gives home another address of its provider's, 203.0.113.2 at first.
+    pub fn move_home(&self, address: &str) -> Result<()> {
+        self.home.ip(&format!(
+            "addr flush dev isp scope global to 203.0.113.0/24\n\
+             addr add {address}/24 dev isp\n\
+             route replace default via 203.0.113.1\n"
+        ))
+    }
+
+    /// Gives it the first one again, and has it speak up at once.
+    pub fn return_home(&self) -> Result<()> {
+        self.move_home("203.0.113.2")?;
+        self.home_tunnel.configure_again(&self.dir)?;
+        self.wait_for_tunnel()
+    }
+
+    /// Where the VPS's end of the tunnel sends to.
+    pub fn home_endpoint(&self) -> Result<String> {
+        process::output(self.vps.command("wg")?.args(["show", self.tunnel(), "endpoints"]))
+    }
+
     /// Gives the VPS's uplink what a boot gives it. An interface that was down has lost most of it.
     pub fn set_up_uplink(&self) -> Result<()> {
         self.vps.ip("addr replace 198.51.100.2/24 dev eth0\n\

@@ -4,20 +4,17 @@ use anyhow::{Context, Result};
 use ingress_common::maps::ABI;
 use ingress_tests::addresses::WWW;
 use ingress_tests::cleanup;
-use ingress_tests::client::{Answer, random_file, same_content};
 use ingress_tests::daemon::{config, once};
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::shared::{Stage, stage};
+use ingress_tests::transfers::{Transfers, fetch};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
-const MEGABYTES: usize = 24;
-const PACE: [&str; 2] = ["--limit-rate", "3M"];
 
 #[test]
 fn a_daemon_that_is_killed_again_and_again() -> Result<()> {
@@ -99,6 +96,22 @@ fn a_firewall_that_drops_everything() -> Result<()> {
     fetch(&stage, "/?torn-down")
 }
 
+/// Home's provider gives it another address.
+#[test]
+fn a_home_that_moves() -> Result<()> {
+    let stage = stage();
+    let transfers = Transfers::start(&stage, "moved")?;
+    stage.lab.move_home("203.0.113.77")?;
+    // wireguard-go goes on from its old address until it has missed an answer for fifteen seconds.
+    wait_until(2 * SOON, "the VPS knows the new address", || {
+        stage.lab.home_endpoint().is_ok_and(|endpoint| endpoint.contains("203.0.113.77"))
+    })?;
+    assert!(transfers.last(), "they should have been under way for longer");
+    fetch(&stage, "/?moved")?;
+    transfers.finish(&stage)?;
+    stage.lab.return_home()
+}
+
 /// Somebody tidies up below /sys/fs/bpf.
 #[test]
 fn pins_that_are_removed_come_back() -> Result<()> {
@@ -137,48 +150,6 @@ fn maps_of_another_layout_are_left_alone() -> Result<()> {
     fetch(&stage, "/?layout")
 }
 
-/// A download and an upload that last for some seconds.
-struct Transfers {
-    file: PathBuf,
-    upload: String,
-    down: JoinHandle<Result<Answer>>,
-    up: JoinHandle<Result<Answer>>,
-}
-
-impl Transfers {
-    fn start(stage: &Stage, name: &str) -> Result<Self> {
-        let file = stage.web.root().join("faults.bin");
-        if !file.exists() {
-            random_file(&file, MEGABYTES)?;
-        }
-        let upload = format!("{name}.bin");
-        let down = stage.by_name(WWW, "/faults.bin")?.args(&PACE).start();
-        let up = stage.by_name(WWW, &format!("/{upload}"))?.args(&PACE).upload(&file).start();
-        wait_until(SOON, "both are on their way", || {
-            let flows = stage.daemon().and_then(|daemon| daemon.flows()).unwrap_or_default();
-            let busy = flows.iter().filter(|flow| {
-                let bytes = |key: &str| flow[key].as_u64().unwrap_or(0);
-                bytes("bytes_in") + bytes("bytes_out") > 200_000 && flow["state"] == "established"
-            });
-            busy.count() >= 2
-        })?;
-        Ok(Self { file, upload, down, up })
-    }
-
-    /// Both must have lasted until now, and must be whole.
-    fn finish(self, stage: &Stage) -> Result<()> {
-        let (down, up) = (self.down.join().expect("no panic")?, self.up.join().expect("no panic")?);
-        assert_eq!(down.exit_code(), 0, "{}", down.error());
-        assert_eq!(up.exit_code(), 0, "{}", up.error());
-        assert!(same_content(&down.body, &self.file)?, "what came is not what was sent");
-        let stored: &Path = &stage.web.root().join(&self.upload);
-        assert!(same_content(stored, &self.file)?, "what was stored is not what was sent");
-        fs::remove_file(&down.body)?;
-        fs::remove_file(stored)?;
-        Ok(())
-    }
-}
-
 /// Rules on the VPS, taken down when this is dropped.
 struct Firewall<'a>(&'a Stage);
 
@@ -207,10 +178,4 @@ impl Drop for Firewall<'_> {
             let _ = nft.args(["delete", "table", "inet", "wall"]).output();
         }
     }
-}
-
-fn fetch(stage: &Stage, path: &str) -> Result<()> {
-    let answer = stage.by_name(WWW, path)?.args(&["--max-time", "10"]).run()?;
-    assert_eq!(answer.status(), 200, "{path}: {}", answer.error());
-    Ok(())
 }

@@ -140,6 +140,24 @@ fn a_second_daemon_is_refused_and_does_no_harm() -> Result<()> {
     Ok(())
 }
 
+/// Loading programs, opening raw sockets and giving the control socket away are over when it is ready.
+#[test]
+fn a_running_daemon_has_two_capabilities() -> Result<()> {
+    const BPF_AND_NET_ADMIN: u64 = 1 << 39 | 1 << 12;
+    let stage = stage();
+    let threads = format!("/proc/{}/task", stage.daemon()?.pid()?);
+    for thread in fs::read_dir(threads)? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        for set in ["CapInh:", "CapPrm:", "CapEff:"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(set)).context("no set")?;
+            let has = u64::from_str_radix(line.trim(), 16)?;
+            let expected = if set == "CapInh:" { 0 } else { BPF_AND_NET_ADMIN };
+            assert_eq!(has, expected, "{set} of {status}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn detach_leaves_nothing() -> Result<()> {
     let mut stage = stage();

@@ -1,7 +1,7 @@
 //! The XDP program in front of the uplink: what it answers is as good as what is answered at tc, and it goes
 //! with the daemon.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{VPS4, WWW};
 use ingress_tests::client::{random_file, same_content};
 use ingress_tests::daemon::config;
@@ -9,8 +9,10 @@ use ingress_tests::flood::{self, Flood, anywhere};
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
+use ingress_tests::xdp::Pass;
 use serde_json::Value;
 use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(3);
@@ -72,6 +74,74 @@ fn a_flood_ends_at_it() -> Result<()> {
     println!("{sent} sent, {answered} answered");
     assert!(answered > 1000.0, "{answered}");
     set(&mut stage, "off")
+}
+
+/// A veth that has an XDP program takes what its peer's sends: native mode is tried under a flood, and kept.
+#[test]
+fn a_flood_brings_it_up_by_itself() -> Result<()> {
+    let mut stage = stage();
+    let peer = Pass::attach(&stage.lab.inet, "vps")?;
+    set(&mut stage, "auto")?;
+    let seen = flooded_until(&stage, |_, shield| shield == "native")?;
+    set(&mut stage, "off")?;
+    drop(peer);
+    assert!(!seen.contains("does not get out"), "native mode was given up: {seen}");
+    Ok(())
+}
+
+/// A veth that has none loses it, without a word to anybody.
+#[test]
+fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
+    let mut stage = stage();
+    set(&mut stage, "auto")?;
+    let given_up =
+        |log: &str, shield: &str| shield == "generic" && log.contains("does not get out");
+    flooded_until(&stage, given_up)?;
+    set(&mut stage, "off")
+}
+
+/// Puts the daemon under a flood of SYNs until the shield is as it shall be, and for some seconds more. All the
+/// while clients come, and all must be served. Returns what the daemon has logged.
+fn flooded_until(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> Result<String> {
+    const CLIENTS: usize = 2;
+    let log = stage.daemon()?.log();
+    let before = std::fs::read_to_string(&log)?.len();
+    let stop = AtomicBool::new(false);
+    let served = AtomicU32::new(0);
+    let said = || -> Result<String> { Ok(std::fs::read_to_string(&log)?[before..].to_owned()) };
+    std::thread::scope(|scope| -> Result<()> {
+        let client = || -> Result<Duration> {
+            let mut slowest = Duration::ZERO;
+            while !stop.load(Ordering::Relaxed) {
+                let curl = stage.by_name(WWW, "/?flooded")?.args(&["--max-time", "15"]);
+                let answer = curl.run()?;
+                assert_eq!(answer.status(), 200, "{}", answer.error());
+                std::fs::remove_file(&answer.body)?;
+                served.fetch_add(1, Ordering::Relaxed);
+                slowest = slowest.max(answer.time);
+            }
+            Ok(slowest)
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let watched = (|| -> Result<u64> {
+            let flood = Flood::start(&stage.lab, Some(15_000), |nth| flood::syn(anywhere(nth)))?;
+            wait_until(20 * SOON / 3, "the shield is up", || {
+                said().is_ok_and(|log| shield(stage).is_ok_and(|mode| done(&log, &mode)))
+            })?;
+            // As it is now it stays.
+            std::thread::sleep(2 * SOON);
+            ensure!(done(&said()?, &shield(stage)?), "now it is {}", shield(stage)?);
+            ensure!(attached(stage)?, "no XDP program on the uplink");
+            Ok(flood.stop())
+        })();
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            println!("the slowest client took {:?}", client.join().expect("no panic")?);
+        }
+        println!("{} SYNs, {} clients", watched?, served.load(Ordering::Relaxed));
+        Ok(())
+    })?;
+    said()
 }
 
 fn with(stage: &Stage, mode: &str) -> String {

@@ -33,9 +33,13 @@ pub fn programs(release: bool, features: &[&str]) -> Result<()> {
 
 /// Where they are then.
 pub fn directory(release: bool) -> PathBuf {
+    target().join(if release { "release" } else { "debug" })
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| shell::workspace_root().join("target"));
-    target.join(if release { "release" } else { "debug" })
+    target.unwrap_or_else(|| shell::workspace_root().join("target"))
 }
 
 /// The daemon and the lab that runs it, unoptimised.

@@ -4,6 +4,8 @@ mod bench;
 mod build;
 mod deb;
 mod demo;
+mod deny;
+mod fuzz;
 mod kernel;
 mod lab;
 mod setup;
@@ -37,6 +39,10 @@ enum Command {
     Demo,
     /// Install, build, and run every test
     Test(test::Args),
+    /// Install cargo-fuzz, and throw octets at everything that reads what comes from outside
+    Fuzz(fuzz::Args),
+    /// Install cargo-deny, and look through the crates of others: advisories, licences, sources
+    Deny,
     /// Install, build, and measure against nginx and HAProxy
     Bench(bench::Args),
 }
@@ -49,6 +55,8 @@ fn main() -> Result<()> {
         Command::Lab(args) => lab::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Deny => deny::run(),
         Command::Bench(args) => bench::run(&args),
     }
 }

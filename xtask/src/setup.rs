@@ -47,6 +47,8 @@ const VIRTUAL_MACHINES: [(&str, Presence); 5] = [
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const LLVM: (&str, &str, &str) = ("llvm-22-dev", "/usr/lib/llvm-22", "llvm-22");
 const LINKER_VERSION: &str = "0.13.0";
+const FUZZER_VERSION: &str = "0.13.2";
+const DENIER_VERSION: &str = "0.20.2";
 
 enum Presence {
     Program(&'static str),
@@ -177,6 +179,26 @@ fn linker() -> Result<()> {
         .args(["--no-default-features", "--features", feature])
         .env("LLVM_PREFIX", prefix);
     shell::run(&mut cargo)
+}
+
+/// cargo-fuzz.
+pub fn fuzzer() -> Result<()> {
+    cargo_program("cargo-fuzz", FUZZER_VERSION)
+}
+
+/// cargo-deny.
+pub fn denier() -> Result<()> {
+    cargo_program("cargo-deny", DENIER_VERSION)
+}
+
+/// A subcommand of cargo, from source.
+fn cargo_program(name: &str, version: &str) -> Result<()> {
+    let home = toolchain::cargo_home().map(|home| home.join("bin").join(name));
+    if find_program(name).is_some() || home.is_some_and(|file| file.is_file()) {
+        return Ok(());
+    }
+    eprintln!("setup: building {name} {version} (takes some minutes)");
+    shell::run(shell::cargo().args(["install", "--locked", name, "--version", version]))
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -97,8 +97,16 @@ fn man(directory: &Path) -> Result<()> {
 fn run(path: PathBuf, config: Config) -> Result<()> {
     log();
     // The engine is one task; the second thread keeps it from waiting for a scrape or a listing.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        // What the start needs, this thread alone has, and gives up when that is over.
+        .on_thread_start(|| {
+            if let Err(error) = capabilities::keep_what_running_needs() {
+                tracing::error!(%error, "a thread keeps capabilities that it does not need");
+            }
+        })
+        .enable_all()
+        .build()?;
     runtime.block_on(daemon::run(path, config))
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use crate::sni::HostName;
+
 /// A name that the kernel accepts for an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceName(String);
@@ -53,6 +55,9 @@ pub fn host_name(name: &str) -> Result<String, &'static str> {
         Err("has an empty label")
     } else if name.split('.').any(|label| label.len() > 63) {
         Err("has a label longer than 63 characters")
+    } else if name.parse::<HostName>().is_err() {
+        // It would stand there in vain: what clients send is read by these rules.
+        Err("ends in a number, which no name of a server does")
     } else {
         Ok(name)
     }

@@ -231,6 +231,7 @@ fn names() {
         ("a..b", "has an empty label"),
         (&format!("{}.b", "a".repeat(64)), "has a label longer than 63 characters"),
         (&"ab.".repeat(90), "is longer than 253 characters"),
+        ("nas.1", "ends in a number, which no name of a server does"),
         ("exämple.org", "has a character other than a-z, 0-9, '-', '_' and '.'"),
     ] {
         assert_eq!(host_name(name), Err(problem), "{name}");

@@ -1,4 +1,9 @@
-//! When the shield goes up by itself: rules about rates, without a clock.
+//! When the shield goes up by itself, and in which mode: rules about rates, without a clock.
+//!
+//! Not every driver gets out what an XDP program sends: a veth whose peer has no XDP program loses it without a word. So
+//! native mode is tried first, while clients are known to come, and kept only if they go on coming.
+
+use crate::control::Shield;
 
 /// SYNs answered in a second from which on it may be a flood.
 const MANY: u64 = 2000;
@@ -7,6 +12,26 @@ const FEW: u64 = 500;
 /// A flood is believed after so many seconds, and its end after so many.
 const BELIEVE: u32 = 3;
 const RELEASE: u32 = 60;
+/// As many cookies must come back in [`BEFORE`] seconds to make a trial of native mode mean something.
+const CLIENTS: u64 = 12;
+const BEFORE: usize = 3;
+/// In the first second of a trial there still comes what was answered before it; the second one decides. No
+/// more, for a client whose SYNs are lost tries again after one second, and then after two.
+const TRIAL: u32 = 2;
+/// Native mode has failed if less than this part of them comes back.
+const PART: u64 = 4;
+
+/// What is known of native mode on this uplink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Native {
+    #[default]
+    Unknown,
+    /// For so many seconds; cookies that came back in the [`BEFORE`] seconds before it.
+    OnTrial(u32, u64),
+    Good,
+    /// Its answers do not get out, or the driver has none.
+    Bad,
+}
 
 /// Watches the counters of cookies, once a second.
 #[derive(Debug, Default)]
@@ -14,12 +39,14 @@ pub struct Guard {
     last: Option<(u64, u64)>,
     in_a_row: u32,
     up: bool,
+    recent: [u64; BEFORE],
+    native: Native,
 }
 
 impl Guard {
-    /// Whether the shield is to be up, after another second: `sent` and `returned` are all cookies so far
-    /// that went out and that came back.
-    pub fn observe(&mut self, sent: u64, returned: u64) -> bool {
+    /// What the shield is to do, after another second: `sent` and `returned` are all cookies so far that went
+    /// out and that came back.
+    pub fn observe(&mut self, sent: u64, returned: u64) -> Shield {
         let (sent_before, returned_before) =
             self.last.replace((sent, returned)).unwrap_or((sent, returned));
         let (sent, returned) =
@@ -31,21 +58,53 @@ impl Guard {
             self.up = !self.up;
             self.in_a_row = 0;
         }
-        self.up
+        self.recent.rotate_left(1);
+        self.recent[BEFORE - 1] = returned;
+        self.judge_native(returned);
+        self.shield()
+    }
+
+    /// The driver did not take it.
+    pub fn native_refused(&mut self) -> Shield {
+        self.native = Native::Bad;
+        self.shield()
+    }
+
+    fn judge_native(&mut self, returned: u64) {
+        let recent = self.recent.iter().sum();
+        self.native = match self.native {
+            Native::Unknown if self.up && recent >= CLIENTS => Native::OnTrial(0, recent),
+            Native::OnTrial(..) if !self.up => Native::Unknown,
+            Native::OnTrial(seconds, before) if seconds + 1 < TRIAL => {
+                Native::OnTrial(seconds + 1, before)
+            }
+            Native::OnTrial(_, before) if returned * PART * BEFORE as u64 >= before => Native::Good,
+            Native::OnTrial(..) => Native::Bad,
+            known @ (Native::Unknown | Native::Good | Native::Bad) => known,
+        };
+    }
+
+    fn shield(&self) -> Shield {
+        match self.native {
+            _ if !self.up => Shield::Off,
+            Native::Unknown | Native::Bad => Shield::Generic,
+            Native::OnTrial(..) | Native::Good => Shield::Native,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Shield::{Generic, Native, Off};
 
-    /// Seconds of a rate, and whether it is up after each.
+    /// Seconds of a rate, and what the shield does after each.
     fn seconds(
         guard: &mut Guard,
         total: &mut (u64, u64),
         count: u32,
         rate: (u64, u64),
-    ) -> Vec<bool> {
+    ) -> Vec<Shield> {
         (0..count)
             .map(|_| {
                 *total = (total.0 + rate.0, total.1 + rate.1);
@@ -57,21 +116,58 @@ mod tests {
     #[test]
     fn up_with_a_flood_and_down_a_minute_after() {
         let (mut guard, mut total) = (Guard::default(), (7, 7));
-        assert!(!guard.observe(total.0, total.1));
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 10)), [false, false, true]);
-        assert!(seconds(&mut guard, &mut total, 100, (1500, 10)).iter().all(|up| *up));
-        assert!(seconds(&mut guard, &mut total, 59, (10, 10)).iter().all(|up| *up));
-        assert!(seconds(&mut guard, &mut total, 1, (600, 0))[0], "not yet");
-        let down = seconds(&mut guard, &mut total, 60, (10, 10));
-        assert_eq!(down.iter().position(|up| !up), Some(59));
+        assert_eq!(guard.observe(total.0, total.1), Off);
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 1)), [Off, Off, Generic]);
+        assert!(seconds(&mut guard, &mut total, 100, (1500, 1)).iter().all(|at| *at == Generic));
+        assert!(seconds(&mut guard, &mut total, 59, (10, 1)).iter().all(|at| *at == Generic));
+        assert_eq!(seconds(&mut guard, &mut total, 1, (600, 0)), [Generic], "not yet");
+        let down = seconds(&mut guard, &mut total, 60, (10, 1));
+        assert_eq!(down.iter().position(|at| *at == Off), Some(59));
     }
 
     #[test]
     fn a_crowd_is_no_flood_nor_is_a_moment() {
         let (mut guard, mut total) = (Guard::default(), (0, 0));
         guard.observe(0, 0);
-        assert!(seconds(&mut guard, &mut total, 20, (9000, 8000)).iter().all(|up| !up));
-        assert!(seconds(&mut guard, &mut total, 2, (90_000, 0)).iter().all(|up| !up));
-        assert!(seconds(&mut guard, &mut total, 2, (100, 0)).iter().all(|up| !up));
+        assert!(seconds(&mut guard, &mut total, 20, (9000, 8000)).iter().all(|at| *at == Off));
+        assert!(seconds(&mut guard, &mut total, 2, (90_000, 0)).iter().all(|at| *at == Off));
+        assert!(seconds(&mut guard, &mut total, 2, (100, 0)).iter().all(|at| *at == Off));
+    }
+
+    /// Native mode loses the answers: two seconds of it, and never again.
+    #[test]
+    fn native_mode_that_loses_the_answers() {
+        let (mut guard, mut total) = (Guard::default(), (0, 0));
+        guard.observe(0, 0);
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
+        // What was answered before still comes.
+        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 15)), [Native]);
+        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 1)), [Generic]);
+        assert!(seconds(&mut guard, &mut total, 70, (50_000, 20)).iter().all(|at| *at == Generic));
+        seconds(&mut guard, &mut total, 60, (0, 0));
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Generic]);
+    }
+
+    #[test]
+    fn native_mode_that_works_stays() {
+        let (mut guard, mut total) = (Guard::default(), (0, 0));
+        guard.observe(0, 0);
+        // Nobody comes who could tell, then some do.
+        assert_eq!(seconds(&mut guard, &mut total, 4, (50_000, 2)), [Off, Off, Generic, Generic]);
+        assert_eq!(seconds(&mut guard, &mut total, 2, (50_000, 8)), [Native, Native]);
+        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 2)), [Native]);
+        // Later nobody comes any more, which says nothing.
+        assert!(seconds(&mut guard, &mut total, 20, (50_000, 0)).iter().all(|at| *at == Native));
+        seconds(&mut guard, &mut total, 60, (0, 0));
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 0)), [Off, Off, Native]);
+    }
+
+    #[test]
+    fn a_driver_without_it() {
+        let (mut guard, mut total) = (Guard::default(), (0, 0));
+        guard.observe(0, 0);
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
+        assert_eq!(guard.native_refused(), Generic);
+        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Generic; 3]);
     }
 }

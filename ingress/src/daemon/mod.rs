@@ -50,7 +50,7 @@ use shared::Shared;
 /// Where it cannot start, or can no longer do its work.
 pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     capabilities::require()?;
-    let _claim = Claim::take(&config.daemon.bpffs)?;
+    let claim = Claim::take(&config.daemon.bpffs)?;
     #[cfg_attr(not(feature = "log-packets"), expect(unused_mut, reason = "read by that feature"))]
     let (mut dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
     #[cfg(feature = "log-packets")]
@@ -62,6 +62,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let (requests, inbox) = mpsc::channel(16);
     let (withdraw, withdrawals) = mpsc::channel(64);
     let mut reconciler = Reconciler::new(
+        claim,
         dataplane,
         reconciler::Maps {
             devices: tables.devices,
@@ -111,6 +112,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    capabilities::keep_what_running_needs().context("give up the capabilities of the start")?;
     notify(&[NotifyState::Ready]);
     watchdog::start(shared.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

@@ -22,7 +22,9 @@ use super::{
 use crate::{
     config::{Config, Policy, Xdp},
     control::{Attachment, Interface, Shield},
-    dataplane::{Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames},
+    dataplane::{
+        Claim, Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames,
+    },
     handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
     policy::compile,
@@ -50,6 +52,7 @@ pub struct Maps {
 
 /// The task.
 pub struct Reconciler {
+    claim: Claim,
     dataplane: Dataplane,
     maps: Maps,
     netlink: Netlink,
@@ -57,21 +60,23 @@ pub struct Reconciler {
     /// What is in force, once this daemon has looked.
     policy: Option<Policy>,
     guard: Guard,
-    flood: bool,
+    /// What the guard wants, where the configuration leaves it to that.
+    wanted: Shield,
     shared: Arc<Shared>,
 }
 
 impl Reconciler {
     /// Puts the task together; nothing is changed yet.
     pub fn new(
+        claim: Claim,
         dataplane: Dataplane,
         maps: Maps,
         netlink: Netlink,
         counters: Arc<Counters>,
         shared: Arc<Shared>,
     ) -> Self {
-        let (guard, flood) = (Guard::default(), false);
-        Self { dataplane, maps, netlink, counters, policy: None, guard, flood, shared }
+        let (guard, wanted) = (Guard::default(), Shield::Off);
+        Self { claim, dataplane, maps, netlink, counters, policy: None, guard, wanted, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -99,7 +104,7 @@ impl Reconciler {
                     due = Instant::now() + AT_LEAST_EVERY;
                 }
                 _ = second.tick(), if self.shared.config().uplink.xdp == Xdp::Auto => {
-                    if self.flood_turns() {
+                    if self.guard_turns() {
                         due = Instant::now();
                     }
                 }
@@ -117,18 +122,28 @@ impl Reconciler {
         }
     }
 
-    /// Whether a flood has begun or ended in the last second.
-    fn flood_turns(&mut self) -> bool {
+    /// Whether the last second has changed what the shield is to do.
+    fn guard_turns(&mut self) -> bool {
         let count = |result| self.counters.cookies(result);
         let returned = count(Cookie::Acknowledged) + count(Cookie::Accepted);
-        let flood = self.guard.observe(count(Cookie::Sent), returned);
-        let turns = flood != self.flood;
-        if turns {
-            let what = if flood { "a SYN flood: the shield goes up" } else { "the flood is over" };
-            tracing::warn!("{what}");
+        let wanted = self.guard.observe(count(Cookie::Sent), returned);
+        let was = std::mem::replace(&mut self.wanted, wanted);
+        match (was, wanted) {
+            (Shield::Off, Shield::Generic | Shield::Native) => {
+                tracing::warn!("a SYN flood: the shield goes up");
+            }
+            (Shield::Generic | Shield::Native, Shield::Off) => {
+                tracing::warn!("the flood is over: the shield comes down");
+            }
+            (Shield::Native, Shield::Generic) => tracing::warn!(
+                "what the shield answers in native mode does not get out by the uplink: it goes on in generic mode"
+            ),
+            (Shield::Generic, Shield::Native) => tracing::info!("the shield tries native mode"),
+            (Shield::Off, Shield::Off)
+            | (Shield::Generic, Shield::Generic)
+            | (Shield::Native, Shield::Native) => return false,
         }
-        self.flood = flood;
-        turns
+        true
     }
 
     /// Looks at the network and makes everything match.
@@ -168,7 +183,7 @@ impl Reconciler {
 
     fn apply(&mut self, config: &Config, network: &Snapshot, known: &Known) -> Result<()> {
         // What is carried now is carried on without pins; only the next daemon would miss them.
-        if let Err(error) = self.dataplane.keep_pinned() {
+        if let Err(error) = self.claim.keep().and_then(|()| self.dataplane.keep_pinned()) {
             tracing::error!("flows would not survive a restart: {error:#}");
         }
         let names: Vec<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
@@ -219,11 +234,11 @@ impl Reconciler {
 
     /// Puts the shield up or takes it down. Without it everything works, only with more effort.
     fn shield(&mut self, config: &Config, uplink: Option<&Link>) -> Shield {
-        let shield = match config.uplink.xdp {
+        let mut shield = match config.uplink.xdp {
             Xdp::Native => Shield::Native,
             Xdp::Generic => Shield::Generic,
-            Xdp::Auto if self.flood => Shield::Native,
-            Xdp::Auto | Xdp::Off => Shield::Off,
+            Xdp::Auto => self.wanted,
+            Xdp::Off => Shield::Off,
         };
         let Some(link) = uplink.filter(|link| link.ethernet) else {
             if shield != Shield::Off && uplink.is_some() {
@@ -234,12 +249,26 @@ impl Reconciler {
             let _ = self.dataplane.set_shield(None);
             return Shield::Off;
         };
-        let wanted = match shield {
-            Shield::Off => None,
-            Shield::Native => Some((link.index, XdpMode::Driver)),
-            Shield::Generic => Some((link.index, XdpMode::Skb)),
+        let set = |dataplane: &mut Dataplane, shield| {
+            dataplane.set_shield(match shield {
+                Shield::Off => None,
+                Shield::Native => Some((link.index, XdpMode::Driver)),
+                Shield::Generic => Some((link.index, XdpMode::Skb)),
+            })
         };
-        if let Err(error) = self.dataplane.set_shield(wanted) {
+        let mut result = set(&mut self.dataplane, shield);
+        if let Err(error) = &result
+            && config.uplink.xdp == Xdp::Auto
+            && shield == Shield::Native
+        {
+            tracing::warn!(
+                "[uplink] xdp: no native mode here, so it is the generic one: {error:#}"
+            );
+            self.wanted = self.guard.native_refused();
+            shield = self.wanted;
+            result = set(&mut self.dataplane, shield);
+        }
+        if let Err(error) = result {
             tracing::error!("[uplink] xdp: SYNs are answered at tc: {error:#}");
             return Shield::Off;
         }
@@ -276,6 +305,9 @@ impl Reconciler {
         let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
         // Withdrawn offers are made again: the operator may have mended what was missing.
         let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
+        if old.uplink != new.uplink {
+            (self.guard, self.wanted) = (Guard::default(), Shield::Off);
+        }
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
             let _ = self.apply(&old, &network, &known);

@@ -1,6 +1,10 @@
 //! One ingressd for one directory: two would write each other's tables.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -13,7 +17,8 @@ use super::pins;
 /// A directory of the bpffs, claimed until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Claim {
-    _directory: Flock<fs::File>,
+    path: PathBuf,
+    directory: Flock<fs::File>,
 }
 
 impl Claim {
@@ -30,12 +35,25 @@ impl Claim {
         let directory =
             fs::File::open(bpffs).with_context(|| format!("open {}", bpffs.display()))?;
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-            Ok(directory) => Ok(Self { _directory: directory }),
+            Ok(directory) => Ok(Self { path: bpffs.to_owned(), directory }),
             Err((_, Errno::EWOULDBLOCK)) => bail!(
                 "another ingressd works in {}: stop it first, or give this one a [daemon] bpffs of its own",
                 bpffs.display()
             ),
             Err((_, error)) => Err(error).with_context(|| format!("lock {}", bpffs.display())),
         }
+    }
+    /// Claims what stands at its place now, should somebody have removed the directory or unmounted its file
+    /// system: a lock on what is gone keeps nobody out.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; the old claim stays then.
+    pub fn keep(&mut self) -> Result<()> {
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        let ours = self.directory.metadata().map(identity).ok();
+        if ours.is_none() || fs::metadata(&self.path).map(identity).ok() != ours {
+            *self = Self::take(&self.path)?;
+        }
+        Ok(())
     }
 }

@@ -35,6 +35,8 @@ pub struct Dataplane {
     pins: Pins,
     attached: HashMap<String, Attached>,
     shield: Option<shield::Shield>,
+    /// Why there can be none.
+    shield_refusal: Option<String>,
     /// What is pinned, held once more: somebody may tidy up the bpffs.
     maps: Vec<(String, MapData)>,
     links: HashMap<String, FdLink>,
@@ -60,10 +62,12 @@ impl Dataplane {
                 .load()
                 .with_context(|| format!("the kernel's verifier refused the program {name}"))?;
         }
+        let shield_refusal = shield::load(&mut ebpf)?;
         let maps = hold(&ebpf, &pins)?;
         let tables = Tables::take(&mut ebpf)?;
         let (attached, links) = (HashMap::new(), HashMap::new());
-        Ok((Self { ebpf, pins, attached, shield: None, maps, links }, tables))
+        let shield = None;
+        Ok((Self { ebpf, pins, attached, shield, shield_refusal, maps, links }, tables))
     }
 
     /// Attaches a program to an interface, or replaces the one that an earlier daemon left there, without
@@ -75,7 +79,7 @@ impl Dataplane {
         if let Some(attached) = self.attached.get(interface)
             && attached.index == index
             && attached.hook == hook
-            && self.pins.link(interface).exists()
+            && (self.links.contains_key(interface) || self.pins.link(interface).exists())
         {
             return Ok(*attached);
         }

@@ -1,8 +1,11 @@
 //! The XDP program: attached when wanted, and gone with the daemon. It only takes work off the programs at
 //! tc, so nothing is lost without it, and a daemon that crashed leaves none behind.
 
-use anyhow::{Context, Result};
-use aya::programs::{Xdp, XdpMode, xdp::XdpLink};
+use anyhow::{Context, Result, bail};
+use aya::{
+    Ebpf,
+    programs::{Xdp, XdpMode, xdp::XdpLink},
+};
 
 use super::Dataplane;
 
@@ -31,16 +34,25 @@ impl Dataplane {
         Ok(())
     }
 
-    /// The program, loaded when first needed: most never need it.
+    /// The program.
     ///
     /// # Errors
-    /// Where the verifier refuses it.
+    /// Where the verifier has refused it.
     pub fn shield_program(&mut self) -> Result<&mut Xdp> {
-        let program = self.ebpf.program_mut("shield").context("no program shield in the object")?;
-        let program: &mut Xdp = program.try_into()?;
-        if program.fd().is_err() {
-            program.load().context("the kernel's verifier refused the program shield")?;
+        if let Some(refusal) = &self.shield_refusal {
+            bail!("the kernel's verifier refused the program shield: {refusal}");
         }
-        Ok(program)
+        program(&mut self.ebpf)
     }
+}
+
+/// Loads the program, whether it is wanted or not: later the daemon may load nothing any more. Returns what the
+/// kernel says against it. Without it everything works, only with more effort.
+pub(super) fn load(ebpf: &mut Ebpf) -> Result<Option<String>> {
+    Ok(program(ebpf)?.load().err().map(|error| format!("{:#}", anyhow::Error::new(error))))
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut("shield").context("no program shield in the object")?;
+    Ok(program.try_into()?)
 }

@@ -72,7 +72,7 @@ pub(super) fn capabilities(host: &Host) -> Finding {
 
 /// Those of the running ingressd; nothing to say where it has all, or is not ours to look at.
 pub(super) fn capabilities_of(host: &Host, pid: u32) -> Option<Finding> {
-    let missing = capabilities::missing_in(&host.read(&format!("proc/{pid}/status"))?);
+    let missing = capabilities::missing_in_running(&host.read(&format!("proc/{pid}/status"))?);
     (!missing.is_empty()).then(|| {
         Finding::fail(
             "capabilities",

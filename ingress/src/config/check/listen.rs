@@ -90,6 +90,7 @@ impl Check<'_> {
                         "name one of the uplink, or leave `address` out for all of them",
                     );
                 }
+                Ok(address) if addresses.contains(&address) => {}
                 Ok(address) => addresses.push(address),
                 Err(_) => {
                     let what = format!("{text:?} is not an IPv4 address");
@@ -97,7 +98,6 @@ impl Check<'_> {
                 }
             }
         }
-        addresses.dedup();
         addresses
     }
 }
