@@ -17,12 +17,15 @@ const PRANDOM: i32 = 7;
 const REDIRECT: i32 = 23;
 const LIVE_FRAMES: u32 = 1 << 1;
 const XDP_DROP: i32 = 1;
+const XDP_PASS: i32 = 2;
+const TC_ACT_SHOT: i32 = 2;
 /// How many frames one system call sends.
 const AT_A_TIME: u32 = 64 << 10;
 /// The kernel's own size of a batch.
 const BATCH: u32 = 64;
-/// `BPF_XDP` of `enum bpf_attach_type`, and the flag for the driver's own hook.
+/// `BPF_XDP` and `BPF_TCX_INGRESS` of `enum bpf_attach_type`, and the flag for the driver's own XDP.
 const ATTACH_XDP: u32 = 37;
+const ATTACH_TCX_INGRESS: u32 = 46;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// A word of the frame that is another random number each time, and words that are its complement: a sum over
@@ -115,26 +118,42 @@ fn instructions(frame: &[u8], index: u32, varied: &[Varied]) -> Result<Vec<Instr
     Ok(all)
 }
 
-/// A program in an interface's driver that drops everything, until this is dropped.
+/// A program that treats all packets alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// They end in the driver, at XDP.
+    Wall,
+    /// They go on from there. A veth sends an `XDP_TX` only to a peer that has a program.
+    Door,
+    /// They end at tc, as packets of the kernel (tcx, Linux 6.6).
+    Sink,
+}
+
+/// Such a program on an interface, until this is dropped.
 #[derive(Debug)]
-pub struct Wall {
+pub struct Gatekeeper {
     _program: OwnedFd,
     _link: OwnedFd,
 }
 
-impl Wall {
-    /// Puts it up.
-    pub fn raise(namespace: &Namespace, interface: &str) -> Result<Self> {
-        let program = assemble::load(Kind::Xdp, &[set(0, XDP_DROP), exit()])?;
+impl Gatekeeper {
+    /// Attaches it.
+    pub fn post(namespace: &Namespace, interface: &str, gate: Gate) -> Result<Self> {
+        let (kind, action, attach_type, flags) = match gate {
+            Gate::Wall => (Kind::Xdp, XDP_DROP, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
+            Gate::Door => (Kind::Xdp, XDP_PASS, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
+            Gate::Sink => (Kind::Tc, TC_ACT_SHOT, ATTACH_TCX_INGRESS, 0),
+        };
+        let program = assemble::load(kind, &[set(0, action), exit()])?;
         let link = namespace.enter(|| -> Result<OwnedFd> {
             let mut attributes = Link {
                 prog_fd: program.as_raw_fd().cast_unsigned(),
                 target_ifindex: if_nametoindex(interface)?,
-                attach_type: ATTACH_XDP,
-                flags: XDP_FLAGS_DRV_MODE,
+                attach_type,
+                flags,
                 ..Link::default()
             };
-            Ok(syscall::link(&mut attributes)?)
+            syscall::link(&mut attributes).with_context(|| format!("{gate:?} on {interface}"))
         })??;
         Ok(Self { _program: program, _link: link })
     }

@@ -65,13 +65,13 @@ pub fn without_flow() -> Vec<Case> {
     let spoofed = Ip6 { source: *BACKEND.ip(), ..inward };
     let (up, down) = (Side::Uplink, Side::Tunnel);
     [
-        ("kernel: not listed", 1.0, up, unlisted()),
-        ("kernel: hop limit 1", 1.0, up, last_hop.around(UDP, &[0; 8])),
-        ("drop: spoofed", 1.0, up, spoofed.around(UDP, &[0; 8])),
-        ("drop: odd SYN", 1.0, up, odd.over4(&from_client())),
-        ("absorb: valid cookie", 1.0, up, bare(minted.plus(1).0).over4(&from_client())),
-        ("drop: wrong cookie, rationed", 1.0, up, bare(5).over4(&from_client())),
-        ("drop: no flow, rationed", 1.0, down, backend_segment().over6(&from_backend())),
+        ("kernel: not listed", 0.8, up, unlisted()),
+        ("kernel: hop limit 1", 0.8, up, last_hop.around(UDP, &[0; 8])),
+        ("drop: spoofed", 0.8, up, spoofed.around(UDP, &[0; 8])),
+        ("drop: odd SYN", 0.8, up, odd.over4(&from_client())),
+        ("absorb: valid cookie", 1.8, up, bare(minted.plus(1).0).over4(&from_client())),
+        ("drop: wrong cookie, rationed", 2.6, up, bare(5).over4(&from_client())),
+        ("drop: no flow, rationed", 1.4, down, backend_segment().over6(&from_backend())),
     ]
     .map(|case| made(case, true))
     .into()
@@ -90,18 +90,18 @@ pub fn with_flow() -> Vec<Case> {
     let (from, back) = (from_client(), from_backend());
     let (up, down) = (Side::Uplink, Side::Tunnel);
     [
-        ("kernel: not listed, anew", 1.0, up, unlisted()),
-        ("IPv6 in", 1.0, up, inward.around(UDP, &[0; 1000])),
-        ("IPv6 out", 1.0, down, outward.around(UDP, &[0; 1000])),
-        ("IPv6 in, SYN", 1.0, up, small_syn.over6(&inward)),
-        ("NAT46 in", 1.0, up, small.over4(&from)),
-        ("NAT46 in, SACK", 1.0, up, with(&small, &sack).over4(&from)),
-        ("NAT46 in, timestamps", 1.0, up, with(&small, &stamps).over4(&from)),
-        ("NAT46 in, both", 1.0, up, with(&small, &[&stamps[..], &sack].concat()).over4(&from)),
-        ("NAT46 out", 1.0, down, full.over6(&back)),
-        ("NAT46 out, timestamps", 1.0, down, with(&full, &stamps).over6(&back)),
-        ("SYN answered at tc", 1.0, up, stranger.clone()),
-        ("SYN answered at XDP", 1.0, Side::Shield, stranger),
+        ("kernel: not listed, anew", 1.4, up, unlisted()),
+        ("IPv6 in", 1.6, up, inward.around(UDP, &[0; 1000])),
+        ("IPv6 out", 1.4, down, outward.around(UDP, &[0; 1000])),
+        ("IPv6 in, SYN", 2.4, up, small_syn.over6(&inward)),
+        ("NAT46 in", 2.6, up, small.over4(&from)),
+        ("NAT46 in, SACK", 3.3, up, with(&small, &sack).over4(&from)),
+        ("NAT46 in, timestamps", 2.7, up, with(&small, &stamps).over4(&from)),
+        ("NAT46 in, both", 4.0, up, with(&small, &[&stamps[..], &sack].concat()).over4(&from)),
+        ("NAT46 out", 2.9, down, full.over6(&back)),
+        ("NAT46 out, timestamps", 3.0, down, with(&full, &stamps).over6(&back)),
+        ("SYN answered at tc", 5.2, up, stranger.clone()),
+        ("SYN answered at XDP", 2.7, Side::Shield, stranger),
     ]
     .map(|case| made(case, false))
     .into()

@@ -34,8 +34,7 @@ pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
         ] {
             // The second word of what varies, so that the sum is right.
             let packet = ip.around(UDP, &udp6(ip, 0, 9, &[0xff, 0xff, 0, 0, 0, 0, 0, 0]));
-            let sink = (out, "meta l4proto udp");
-            let flood = Flood::run(lab, way, (&packet, &VARIED), sink, extent.flood)?;
+            let flood = Flood::run(lab, way, (&packet, &VARIED), out, extent.flood)?;
             let (rate, lost) = flood.rates();
             report.add(Row::new(measure, "packets/s of one core", contender.title(), rate));
             report.add(Row::new(measure, "lost %", contender.title(), lost));

@@ -4,14 +4,18 @@ use crate::contender::ingress_config;
 use crate::measures::Extent;
 use crate::origin;
 use crate::report::{Report, Row};
-use crate::wire::{End, Flood, nft};
-use anyhow::{Result, bail};
+use crate::wire::{End, Flood};
+use anyhow::{Context, Result, bail};
 use ingress_tests::Lab;
 use ingress_tests::addresses::VPS4;
-use ingress_tests::bpf::generator::{Varied, Wall};
+use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::golden::frame::{Ip4, Tcp, flag};
+use ingress_tests::netns::Namespace;
+use ingress_tests::process;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
 
 /// Behind Ethernet's header (14) and IPv4's (20): half of the source address, against it the packet's
 /// identification and half of the sequence number; the source port, against it the other half.
@@ -73,9 +77,12 @@ impl Answerer {
             }
             Self::Tc => behind(lab, "off", run),
             Self::Generic => behind(lab, "generic", run),
-            Self::Native => behind(lab, "native", run),
+            Self::Native => {
+                let _peer = Gatekeeper::post(&lab.inet, "vps", Gate::Door)?;
+                behind(lab, "native", run)
+            }
             Self::Wall => {
-                let _wall = Wall::raise(&lab.vps, "eth0")?;
+                let _wall = Gatekeeper::post(&lab.vps, "eth0", Gate::Wall)?;
                 run()
             }
         }
@@ -99,11 +106,13 @@ pub fn syns(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
         ..Tcp::default()
     };
     let packet = syn.over4(&ip);
+    // Who answers by the kernel's own routing needs to know the router.
+    let mut ping = lab.vps.command("ping")?;
+    process::output(ping.args(["-c1", "-W1", "-q", "198.51.100.1"]))?;
     for _ in 0..extent.rounds {
         for answerer in Answerer::ALL {
             let flood = answerer.during(lab, || {
-                let sink = (world, "meta l4proto tcp");
-                Flood::run(lab, [world, vps], (&packet, &VARIED), sink, extent.flood)
+                Flood::run(lab, [world, vps], (&packet, &VARIED), world, extent.flood)
             })?;
             let (answers, unanswered) = flood.rates();
             if answerer == Answerer::Wall {
@@ -118,6 +127,15 @@ pub fn syns(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Applies nftables rules.
+fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
+    let mut command = namespace.command("nft")?;
+    let mut nft = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start `nft`")?;
+    nft.stdin.take().context("its input")?.write_all(rules.as_bytes())?;
+    anyhow::ensure!(nft.wait()?.success(), "nft did not take\n{rules}");
+    Ok(())
+}
+
 fn listen(lab: &Lab) -> Result<TcpListener> {
     Ok(lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)))??)
 }
@@ -125,12 +143,11 @@ fn listen(lab: &Lab) -> Result<TcpListener> {
 fn synproxy() -> String {
     let port = origin::PORT;
     format!(
-        "table ip syns {{\n\
-         chain before {{ type filter hook prerouting priority raw; \
-         tcp dport {port} tcp flags syn notrack; }}\n\
-         chain input {{ type filter hook input priority filter; \
-         tcp dport {port} ct state invalid,untracked synproxy mss 1360 wscale 7 timestamp sack-perm; \
-         ct state invalid drop; }}\n}}\n"
+        "table ip syns {{\nchain before {{\ntype filter hook prerouting priority raw\n\
+         tcp dport {port} tcp flags syn notrack\n}}\n\
+         chain input {{\ntype filter hook input priority filter\n\
+         tcp dport {port} ct state invalid,untracked synproxy mss 1360 wscale 7 timestamp sack-perm\n\
+         ct state invalid drop\n}}\n}}\n"
     )
 }
 

@@ -2,10 +2,8 @@
 
 use anyhow::{Context, Result};
 use ingress_tests::Lab;
-use ingress_tests::bpf::generator::{Generator, Varied, set_napi};
+use ingress_tests::bpf::generator::{Gate, Gatekeeper, Generator, Varied, set_napi};
 use ingress_tests::netns::Namespace;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// An end of a veth.
@@ -23,17 +21,17 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Sends frames from one end of a veth to the other, and counts what arrives somewhere meanwhile. Where it
-    /// arrives, an nftables rule ends it.
+    /// Sends frames from one end of a veth to the other, and counts what arrives somewhere meanwhile, where it
+    /// ends before any protocol has it. For so short a time neighbours are known without asking.
     pub fn run(
         lab: &Lab,
         [from, to]: [End<'_>; 2],
         (packet, varied): (&[u8], &[Varied]),
-        (sink, rule): (End<'_>, &str),
+        sink: End<'_>,
         time: Duration,
     ) -> Result<Self> {
         let _napi = [Napi::give(to)?, Napi::give(from)?];
-        let _sink = Sink::open(sink, rule)?;
+        let _sink = Gatekeeper::post(sink.namespace, sink.interface, Gate::Sink)?;
         let kind: u16 = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
         let mut frame = mac(lab, to)?;
         frame.extend(mac(lab, from)?);
@@ -83,36 +81,4 @@ impl Drop for Napi<'_> {
     fn drop(&mut self) {
         let _ = set_napi(self.0.namespace, self.0.interface, false);
     }
-}
-
-/// Where packets end, before any protocol has them.
-struct Sink<'a>(End<'a>);
-
-impl<'a> Sink<'a> {
-    fn open(end: End<'a>, rule: &str) -> Result<Self> {
-        let device = end.interface;
-        nft(
-            end.namespace,
-            &format!(
-                "table netdev sink {{ chain all {{ type filter hook ingress device \"{device}\" \
-                 priority 0; {rule} drop; }} }}\n"
-            ),
-        )?;
-        Ok(Self(end))
-    }
-}
-
-impl Drop for Sink<'_> {
-    fn drop(&mut self) {
-        let _ = nft(self.0.namespace, "delete table netdev sink\n");
-    }
-}
-
-/// Applies nftables rules.
-pub fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
-    let mut command: Command = namespace.command("nft")?;
-    let mut nft = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start `nft`")?;
-    nft.stdin.take().context("its input")?.write_all(rules.as_bytes())?;
-    anyhow::ensure!(nft.wait()?.success(), "nft did not take\n{rules}");
-    Ok(())
 }
