@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use ingress::dataplane::{
@@ -22,10 +21,14 @@ use crate::golden::pins::Pins;
 use crate::golden::place;
 pub use crate::golden::seen::{Fate, Record, Seen, read_record};
 
-/// `TC_ACT_UNSPEC`, `TC_ACT_SHOT` and `TC_ACT_REDIRECT` (`linux/pkt_cls.h`).
-const UNSPEC: i32 = -1;
-const SHOT: i32 = 2;
-const REDIRECT: i32 = 7;
+/// `TC_ACT_UNSPEC` (`linux/pkt_cls.h`): the kernel goes on with it.
+pub const UNSPEC: i32 = -1;
+/// It ends here.
+pub const SHOT: i32 = 2;
+/// It leaves through a device.
+pub const REDIRECT: i32 = 7;
+/// `XDP_TX`: it goes back at once.
+pub const TX: i32 = 3;
 /// Indices of devices that a test run never reaches. The loopback device, by which everything comes in
 /// unless a test says otherwise, is site 0's tunnel to the tunnel programs.
 const UPLINK: u32 = 9001;
@@ -206,7 +209,6 @@ impl Bench {
     #[track_caller]
     pub fn shield(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         const PASS: i32 = 2;
-        const TX: i32 = 3;
         let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
         let counts = self.count();
         let sent = Cookie::ALL.iter().position(|cookie| *cookie == Cookie::Sent).unwrap();
@@ -253,16 +255,16 @@ impl Bench {
         self.look(frame, ran.unwrap_or_else(|error| panic!("tunnel: {error}")))
     }
 
-    /// How long a run takes; nothing else of it is looked at.
-    pub fn time(&mut self, side: Side, frame: &[u8], skb: Skb) -> Duration {
+    /// What came of a run, for whoever wants to know how long it takes; counters and ring are not looked at.
+    pub fn time(&mut self, side: Side, frame: &[u8], skb: Skb) -> Ran {
         let (program, tunnel) = match side {
             Side::Baseline => (&self.baseline, TUNNEL),
             Side::Uplink => (&self.uplink, TUNNEL),
             Side::Tunnel => (&self.tunnel, LOOPBACK),
-            Side::Shield => return test_run_xdp(self.shield.as_fd(), frame).unwrap().each,
+            Side::Shield => return test_run_xdp(self.shield.as_fd(), frame).unwrap(),
         };
         self.devices.set_site(0, place::device(tunnel, place::MTU, false)).unwrap();
-        test_run(program.as_fd(), frame, skb).unwrap().each
+        test_run(program.as_fd(), frame, skb).unwrap()
     }
 
     /// Reads everything that a run has left. Counters, ring and action must agree.

@@ -7,6 +7,8 @@ use ingress_tests::golden::cases::{Case, install, with_flow, without_flow, yards
 
 use crate::bench::{Bench, bench};
 
+const TRIES: usize = 3;
+
 #[test]
 fn every_verdict_costs_what_it_did() {
     let mut bench = bench();
@@ -22,11 +24,14 @@ fn compare(bench: &mut Bench, cases: &[Case]) {
     println!("{:>8} ns  the yardstick", base.as_nanos());
     for case in cases {
         // A machine that was busy for a moment is asked again.
-        let ratio = (0..3).map(|_| {
+        let mut ratio = f64::INFINITY;
+        for _ in 0..TRIES {
+            ratio = case.time(bench).as_secs_f64() / base.as_secs_f64();
+            if ratio <= case.most {
+                break;
+            }
             base = yardstick.time(bench);
-            case.time(bench).as_secs_f64() / base.as_secs_f64()
-        });
-        let ratio = ratio.fold(f64::INFINITY, f64::min);
+        }
         println!("{ratio:>8.2} of {}  {}", case.most, case.name);
         assert!(ratio <= case.most, "{}: {ratio:.2} times the yardstick", case.name);
     }

@@ -9,7 +9,7 @@ use ingress::dataplane::{Dataplane, Hook};
 use ingress::handshake::{Backend, ClientTuple, Splice};
 
 use ingress_tests::bpf::test_run::Skb;
-use ingress_tests::golden::bench::{Bench, Side, now};
+use ingress_tests::golden::bench::{Bench, REDIRECT, Side, now};
 use ingress_tests::golden::cases::{install, with_flow, without_flow, yardstick};
 use ingress_tests::golden::frame::{Ip4, Ip6, unpadded};
 use ingress_tests::golden::pins::Pins;
@@ -98,7 +98,9 @@ fn median_time(bench: &mut Bench, side: Side, count: u32) -> Duration {
                 let ip = Ip6 { destination: splice.backend.source, ..from_backend() };
                 backend_segment().over6(&ip)
             };
-            bench.time(side, &unpadded(&packet), Skb::default())
+            let ran = bench.time(side, &unpadded(&packet), Skb::default());
+            assert_eq!(ran.action, REDIRECT, "{tuple:?}");
+            ran.each
         })
         .collect();
     times.sort_unstable();
