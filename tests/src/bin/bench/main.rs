@@ -24,7 +24,7 @@ use measures::Extent;
 use report::Report;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Servers that share the port, since one process may not have all the connections open.
@@ -92,7 +92,7 @@ fn main() -> Result<()> {
     }
 }
 
-fn run(quick: bool, only: &[Measure], out: &PathBuf) -> Result<()> {
+fn run(quick: bool, only: &[Measure], out: &Path) -> Result<()> {
     let extent = if quick { Extent::QUICK } else { Extent::FULL };
     let measures = if only.is_empty() { Measure::value_variants() } else { only };
     // What a daemon in debugging mode writes would be measured, too.
@@ -132,14 +132,20 @@ fn run(quick: bool, only: &[Measure], out: &PathBuf) -> Result<()> {
             Measure::Syns => syns::syns(&lab, &extent, &mut report)?,
             Measure::Rest => measures::rest(&lab, &extent, &mut report)?,
         }
+        // After each, so that one that fails takes no other with it.
+        write(&report, &place, quick, out)?;
     }
-    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let text = report.text();
-    fs::write(out.join("report.txt"), &text)?;
-    fs::write(out.join("report.md"), report.markdown(&place, quick))?;
-    fs::write(out.join("report.json"), serde_json::to_string_pretty(&report.json())?)?;
-    fs::write(out.join("report.svg"), plot::svg(&report))?;
     println!("{text}\nreport.md, .txt, .json and .svg are in {}", out.display());
+    Ok(())
+}
+
+fn write(report: &Report, place: &str, quick: bool, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    fs::write(out.join("report.txt"), report.text())?;
+    fs::write(out.join("report.md"), report.markdown(place, quick))?;
+    fs::write(out.join("report.json"), serde_json::to_string_pretty(&report.json())?)?;
+    fs::write(out.join("report.svg"), plot::svg(report))?;
     Ok(())
 }
 
