@@ -7,11 +7,13 @@
 //! ```
 
 pub mod addresses;
+pub mod bpf;
 pub mod capture;
 pub mod cleanup;
 pub mod client;
 pub mod daemon;
 pub mod flood;
+pub mod golden;
 pub mod hello;
 pub mod icmp;
 pub mod impair;

@@ -2,34 +2,17 @@
 //! ways, come out octet for octet alike, but for what `alike` names. The flow's sequence numbers stay as they are,
 //! so that a splice is plain translation (RFC 7915).
 
-#[path = "../golden/bench.rs"]
-#[expect(dead_code, reason = "the golden packets need more of it")]
-mod bench;
-#[path = "../golden/frame.rs"]
-#[expect(dead_code, reason = "the golden packets need more of it")]
-mod frame;
-#[path = "../golden/pins.rs"]
-mod pins;
-#[path = "../golden/place.rs"]
-#[expect(dead_code, reason = "the golden packets need more of it")]
-mod place;
-#[path = "../golden/seen.rs"]
-#[expect(dead_code, reason = "the golden packets need more of it")]
-mod seen;
-#[path = "../golden/test_run.rs"]
-#[expect(dead_code, reason = "the golden packets need more of it")]
-mod test_run;
 mod translator;
 
-use bench::{Bench, bench};
-use frame::{DF, ICMPV6, Ip4, Ip6, Tcp, flag, read_ip6, read4, read6};
 use ingress::handshake::{Backend, Splice};
 use ingress::icmp::{self, Mtus, Spliced};
 use ingress_common::addr::Nat46Prefix;
 use ingress_common::maps::{Destination, Route};
 use ingress_common::tcp::Seq;
+use ingress_tests::golden::bench::{Bench, bench};
+use ingress_tests::golden::frame::{DF, ICMPV6, Ip4, Ip6, Tcp, flag, read_ip6, read4, read6};
+use ingress_tests::golden::place::{self, BACKEND, CLIENT, LISTEN, MTU, UPLINK_MTU};
 use ingress_tests::segment::checksum;
-use place::{BACKEND, CLIENT, LISTEN, MTU, UPLINK_MTU};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::net::{Ipv4Addr, Ipv6Addr};

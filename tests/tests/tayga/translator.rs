@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::frame::Tcp;
-use crate::place::{self, BACKEND, LISTEN};
 use crate::{MTUS, PREFIX, ROUTER6};
+use ingress_tests::golden::frame::Tcp;
+use ingress_tests::golden::place::{self, BACKEND, LISTEN};
 
 const DEVICE: &str = "nat64";
 const MARKER: &[u8] = b"no more of the former";

@@ -148,7 +148,8 @@ impl Running {
     }
 }
 
-fn ingress_config(lab: &Lab) -> String {
+/// The daemon's configuration, with a listed port and a host for every way.
+pub fn ingress_config(lab: &Lab) -> String {
     let listed = format!("ports = [{}]", origin::PORT);
     sites::config(lab)
         .replace("ports = [443, 8443]", &listed)

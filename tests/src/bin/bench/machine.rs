@@ -2,7 +2,39 @@
 
 use anyhow::{Context, Result};
 use nix::unistd::{Pid, SysconfVar, sysconf};
+use std::fmt::Write as _;
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long it is watched before anything is measured.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// Where this is measured: the machine, its kernel, and how busy others keep it.
+pub fn describe() -> Result<String> {
+    let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN)?.context("number of processors")?;
+    let before = busy()?;
+    std::thread::sleep(WATCHED);
+    let busy = (busy()? - before) / WATCHED.as_secs_f64() / cpus as f64 * 100.0;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let model = fs::read_to_string("/proc/cpuinfo")?;
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("an unknown processor", |(_, model)| model);
+    let mut versions = String::new();
+    for (program, flag) in [("nginx", "-v"), ("haproxy", "-v"), ("wireguard-go", "--version")] {
+        // Where one is missing, whoever needs it says so.
+        let Ok(output) = Command::new(program).arg(flag).output() else { continue };
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let _ = write!(versions, "; {}", said.lines().next().unwrap_or(program).trim());
+    }
+    Ok(format!(
+        "ingress {}; Linux {}; {cpus} processors, {model}; others kept {busy:.0} % of it busy just \
+         before{versions}.",
+        env!("CARGO_PKG_VERSION"),
+        release.trim()
+    ))
+}
 
 /// Processor time spent by everything since boot, in seconds.
 pub fn busy() -> Result<f64> {

@@ -6,7 +6,12 @@ mod machine;
 mod measures;
 mod origin;
 mod plot;
+mod programs;
 mod report;
+mod small;
+mod syns;
+mod verdict;
+mod wire;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -19,7 +24,7 @@ use measures::Extent;
 use report::Report;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Servers that share the port, since one process may not have all the connections open.
@@ -34,7 +39,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, and write report.txt, report.json and report.svg
+    /// Measure, and write report.md, report.txt, report.json and report.svg
     Run {
         /// A minute instead of many: to see that it works, not for numbers
         #[arg(long)]
@@ -63,10 +68,18 @@ enum Measure {
     Bulk,
     /// Transfers through WireGuard
     Wireguard,
+    /// Small packets over IPv6
+    Small,
     /// New connections: rate and latency
     Connections,
     /// Memory of connections that only stay
     Idle,
+    /// A large flow table against a small one
+    Flows,
+    /// Each program and verdict by itself
+    Programs,
+    /// SYNs that nobody means
+    Syns,
     /// The daemon without new connections
     Rest,
 }
@@ -79,7 +92,7 @@ fn main() -> Result<()> {
     }
 }
 
-fn run(quick: bool, only: &[Measure], out: &PathBuf) -> Result<()> {
+fn run(quick: bool, only: &[Measure], out: &Path) -> Result<()> {
     let extent = if quick { Extent::QUICK } else { Extent::FULL };
     let measures = if only.is_empty() { Measure::value_variants() } else { only };
     // What a daemon in debugging mode writes would be measured, too.
@@ -105,22 +118,34 @@ fn run(quick: bool, only: &[Measure], out: &PathBuf) -> Result<()> {
         namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
     }
 
+    let place = machine::describe()?;
     let mut report = Report::default();
     for measure in measures {
         match measure {
             Measure::Bulk => measures::bulk(&lab, Way::Veth, &extent, &mut report)?,
             Measure::Wireguard => measures::bulk(&lab, Way::WireGuard, &extent, &mut report)?,
+            Measure::Small => small::small(&lab, &sites, &extent, &mut report)?,
             Measure::Connections => measures::connections(&lab, &extent, &mut report)?,
             Measure::Idle => measures::idle(&lab, &extent, &mut report)?,
+            Measure::Flows => programs::flows(&extent, &mut report)?,
+            Measure::Programs => programs::programs(&extent, &mut report)?,
+            Measure::Syns => syns::syns(&lab, &extent, &mut report)?,
             Measure::Rest => measures::rest(&lab, &extent, &mut report)?,
         }
+        // After each, so that one that fails takes no other with it.
+        write(&report, &place, quick, out)?;
     }
-    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let text = report.text();
-    fs::write(out.join("report.txt"), &text)?;
+    println!("{text}\nreport.md, .txt, .json and .svg are in {}", out.display());
+    Ok(())
+}
+
+fn write(report: &Report, place: &str, quick: bool, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    fs::write(out.join("report.txt"), report.text())?;
+    fs::write(out.join("report.md"), report.markdown(place, quick))?;
     fs::write(out.join("report.json"), serde_json::to_string_pretty(&report.json())?)?;
-    fs::write(out.join("report.svg"), plot::svg(&report))?;
-    println!("{text}\nreport.txt, report.json and report.svg are in {}", out.display());
+    fs::write(out.join("report.svg"), plot::svg(report))?;
     Ok(())
 }
 

@@ -22,6 +22,10 @@ pub struct Extent {
     pub connections: [u64; 2],
     /// Idle connections: for all contenders, and for us alone.
     pub idle: [u64; 2],
+    /// How long each flood lasts.
+    pub flood: Duration,
+    /// Flows in a small table and in a large one.
+    pub flows: [u32; 2],
 }
 
 impl Extent {
@@ -30,12 +34,16 @@ impl Extent {
         bulk: [1_000_000_000, 100_000_000],
         connections: [6000, 1500],
         idle: [8_000, 100_000],
+        flood: Duration::from_secs(2),
+        flows: [1_000, 1_000_000],
     };
     pub const QUICK: Self = Self {
         rounds: 2,
         bulk: [400_000_000, 30_000_000],
         connections: [1000, 300],
         idle: [800, 8_000],
+        flood: Duration::from_millis(500),
+        flows: [1_000, 100_000],
     };
 }
 
@@ -61,8 +69,13 @@ pub fn bulk(lab: &Lab, way: Way, extent: &Extent, report: &mut Report) -> Result
             let spent = machine::busy()? - before;
             let gigabytes = bytes as f64 / 1e9;
             let seconds = number(&seen, "seconds")?;
-            report.add(Row::new(&measure, "Mbit/s", contender, gigabytes * 8000.0 / seconds));
-            report.add(Row::new(&measure, "CPU s/GB", contender, spent / gigabytes));
+            report.add(Row::new(
+                &measure,
+                "Mbit/s",
+                contender.title(),
+                gigabytes * 8000.0 / seconds,
+            ));
+            report.add(Row::new(&measure, "CPU s/GB", contender.title(), spent / gigabytes));
             Ok(())
         })?;
     }
@@ -82,14 +95,24 @@ pub fn connections(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()
             let spent = machine::busy()? - before;
             let done = number(&seen, "done")?;
             if parallel == 1 {
-                report.add(Row::new(measure, "p50 ms", contender, number(&seen, "p50")? * 1e3));
-                report.add(Row::new(measure, "p99 ms", contender, number(&seen, "p99")? * 1e3));
+                report.add(Row::new(
+                    measure,
+                    "p50 ms",
+                    contender.title(),
+                    number(&seen, "p50")? * 1e3,
+                ));
+                report.add(Row::new(
+                    measure,
+                    "p99 ms",
+                    contender.title(),
+                    number(&seen, "p99")? * 1e3,
+                ));
             } else {
                 let rate = done / number(&seen, "seconds")?;
-                report.add(Row::new(measure, "per second", contender, rate));
-                report.add(Row::new(measure, "CPU ms each", contender, spent * 1e3 / done));
+                report.add(Row::new(measure, "per second", contender.title(), rate));
+                report.add(Row::new(measure, "CPU ms each", contender.title(), spent * 1e3 / done));
             }
-            report.add(Row::new(measure, "failed", contender, number(&seen, "failed")?));
+            report.add(Row::new(measure, "failed", contender.title(), number(&seen, "failed")?));
             Ok(())
         })?;
     }
@@ -137,9 +160,14 @@ pub fn idle(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
             std::thread::sleep(Duration::from_secs(2));
             let machine = available.saturating_sub(machine::available()?) as f64 / kept;
             let own = running.resident()?.saturating_sub(resident) as f64 / kept;
-            report.add(Row::new(&measure, "octets each, processes", contender, own));
-            report.add(Row::new(&measure, "octets each, whole machine", contender, machine));
-            report.add(Row::new(&measure, "failed", contender, failed));
+            report.add(Row::new(&measure, "octets each, processes", contender.title(), own));
+            report.add(Row::new(
+                &measure,
+                "octets each, whole machine",
+                contender.title(),
+                machine,
+            ));
+            report.add(Row::new(&measure, "failed", contender.title(), failed));
             for mut stay in stays {
                 drop(stay.stdin.take());
                 stay.wait()?;
@@ -160,14 +188,15 @@ pub fn rest(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
         std::thread::sleep(WATCHED);
         let (later, more) = machine::work(pid)?;
         let share = (later - seconds) / WATCHED.as_secs_f64();
-        report.add(Row::new("at rest", "CPU %", contender, share * 100.0));
+        report.add(Row::new("at rest", "CPU %", contender.title(), share * 100.0));
         let wakes = (more - switches) as f64 / WATCHED.as_secs_f64();
-        report.add(Row::new("at rest", "wake-ups/s", contender, wakes));
+        report.add(Row::new("at rest", "wake-ups/s", contender.title(), wakes));
         Ok(())
     })
 }
 
-fn rounds(
+/// In each round every contender once, each at work while it is measured.
+pub fn rounds(
     lab: &Lab,
     contenders: &[Contender],
     extent: &Extent,

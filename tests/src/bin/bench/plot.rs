@@ -1,12 +1,11 @@
 //! Bars, one picture for all measures: SVG by hand, since bars need no library.
 
-use crate::contender::Contender;
 use crate::report::{Report, Table, short};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
-const LABELS: f64 = 150.0;
-const BARS: f64 = 460.0;
+const LABELS: f64 = 210.0;
+const BARS: f64 = 440.0;
 const ROW: f64 = 20.0;
 const TITLE: f64 = 34.0;
 
@@ -48,9 +47,9 @@ fn draw(svg: &mut String, table: &Table, top: f64) -> f64 {
              <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\" stroke=\"#000000\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             y + 12.0,
-            one.contender.title(),
+            one.who,
             scale(one.median) - LABELS,
-            colour(one.contender),
+            colour(&one.who),
             scale(one.least),
             scale(one.most),
             scale(one.most) + 6.0,
@@ -62,12 +61,10 @@ fn draw(svg: &mut String, table: &Table, top: f64) -> f64 {
     y
 }
 
-const fn colour(contender: Contender) -> &'static str {
-    match contender {
-        Contender::Kernel => "#9aa5b1",
-        Contender::IngressIpv6 => "#7fb7e6",
-        Contender::Ingress => "#2f7fc1",
-        Contender::Nginx => "#7bb662",
-        Contender::Haproxy => "#d9a441",
-    }
+/// What is this project's, in blue.
+fn colour(who: &str) -> &'static str {
+    let other = ["kernel", "yardstick", "nginx", "HAProxy", "nft", "dropped"];
+    let colours = ["#9aa5b1", "#9aa5b1", "#7bb662", "#d9a441", "#7bb662", "#c0c0c0"];
+    let known = other.iter().zip(colours).find(|(begin, _)| who.starts_with(**begin));
+    known.map_or("#2f7fc1", |(_, colour)| colour)
 }

@@ -1,6 +1,6 @@
 //! Medians and spreads, as text and as JSON.
 
-use crate::contender::Contender;
+use crate::verdict::verdicts;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 pub struct Row {
     measure: String,
     unit: &'static str,
-    contender: Contender,
+    who: String,
     value: f64,
 }
 
 impl Row {
-    pub fn new(measure: &str, unit: &'static str, contender: Contender, value: f64) -> Self {
-        Self { measure: measure.to_owned(), unit, contender, value }
+    pub fn new(measure: &str, unit: &'static str, who: &str, value: f64) -> Self {
+        Self { measure: measure.to_owned(), unit, who: who.to_owned(), value }
     }
 }
 
@@ -25,14 +25,14 @@ pub struct Report {
     rows: Vec<Row>,
 }
 
-/// The rounds of one contender in one measure.
+/// The rounds of one in one measure.
 #[derive(Debug)]
 pub struct Summary {
-    pub contender: Contender,
+    pub who: String,
     pub median: f64,
     pub least: f64,
     pub most: f64,
-    /// The median of the rounds' ratios to the first contender.
+    /// The median of the rounds' ratios to whoever came first in the round.
     pub ratio: Option<f64>,
     pub rounds: usize,
 }
@@ -47,13 +47,7 @@ pub struct Table {
 
 impl Report {
     pub fn add(&mut self, row: Row) {
-        eprintln!(
-            "  {:<32} {:<16} {:>12.3} {}",
-            row.measure,
-            row.contender.title(),
-            row.value,
-            row.unit
-        );
+        eprintln!("  {:<32} {:<28} {:>12.3} {}", row.measure, row.who, row.value, row.unit);
         self.rows.push(row);
     }
 
@@ -68,25 +62,23 @@ impl Report {
     }
 
     fn table(&self, measure: &str, unit: &'static str) -> Table {
-        let values = |contender: Contender| -> Vec<f64> {
-            let of_it = |row: &&Row| {
-                row.measure == measure && row.unit == unit && row.contender == contender
-            };
-            self.rows.iter().filter(of_it).map(|row| row.value).collect()
-        };
-        let first = Contender::ALL.map(values).into_iter().find(|values| !values.is_empty());
-        let first = first.unwrap_or_default();
-        let summaries = Contender::ALL
+        let mut all: Vec<(&str, Vec<f64>)> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.measure == measure && row.unit == unit) {
+            match all.iter_mut().find(|(who, _)| *who == row.who) {
+                Some((_, values)) => values.push(row.value),
+                None => all.push((&row.who, vec![row.value])),
+            }
+        }
+        let first = all.first().map(|(_, values)| values.clone()).unwrap_or_default();
+        let summaries = all
             .into_iter()
-            .map(|contender| (contender, values(contender)))
-            .filter(|(_, values)| !values.is_empty())
-            .map(|(contender, values)| {
+            .map(|(who, values)| {
                 // Pairs are of one round: what slows one down has slowed the other down.
                 let ratios = values.iter().zip(&first).map(|(value, first)| value / first);
                 let ratio = median(ratios.collect());
                 let finite = ratio.filter(|ratio| ratio.is_finite());
                 Summary {
-                    contender,
+                    who: who.to_owned(),
                     least: values.iter().copied().fold(f64::INFINITY, f64::min),
                     most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
                     rounds: values.len(),
@@ -107,14 +99,47 @@ impl Report {
                 let ratio = one.ratio.map_or(String::new(), |ratio| format!("x {ratio:.2}"));
                 let _ = writeln!(
                     text,
-                    "  {:<16} {:>10} {:>8}   {} to {} in {}",
-                    one.contender.title(),
+                    "  {:<28} {:>10} {:>8}   {} to {} in {}",
+                    one.who,
                     short(one.median),
                     ratio,
                     short(one.least),
                     short(one.most),
                     one.rounds
                 );
+            }
+        }
+        text
+    }
+
+    /// For documents. `place` says where it was measured.
+    pub fn markdown(&self, place: &str, quick: bool) -> String {
+        let tables = self.tables();
+        let mut text = format!("{place}\n");
+        if quick {
+            text.push_str("\n**A quick run, to see that it works. These are not results.**\n");
+        }
+        let verdicts = verdicts(&tables);
+        if !verdicts.is_empty() {
+            text.push_str("\n| measured | aim | came out | |\n| --- | --- | ---: | --- |\n");
+        }
+        for one in verdicts {
+            let met = if one.met { "met" } else { "**missed**" };
+            let measured = short(one.measured);
+            let _ = writeln!(text, "| {} | {} | {measured} | {met} |", one.what, one.aim);
+        }
+        for table in tables {
+            let rounds = table.summaries.iter().map(|one| one.rounds).max().unwrap_or(0);
+            let _ = writeln!(
+                text,
+                "\n### {}, {}\n\n| | median of {rounds} | ratio | least | most |\n\
+                 | --- | ---: | ---: | ---: | ---: |",
+                table.measure, table.unit
+            );
+            for one in &table.summaries {
+                let ratio = one.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+                let [median, least, most] = [one.median, one.least, one.most].map(short);
+                let _ = writeln!(text, "| {} | {median} | {ratio} | {least} | {most} |", one.who);
             }
         }
         text
@@ -131,7 +156,7 @@ impl Report {
                     .iter()
                     .map(|one| {
                         json!({
-                            "contender": one.contender.title(), "median": one.median,
+                            "contender": one.who, "median": one.median,
                             "least": one.least, "most": one.most, "rounds": one.rounds,
                             "ratio_to_first": one.ratio,
                         })
@@ -175,8 +200,8 @@ mod tests {
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
         let mut report = Report::default();
         for (kernel, nginx) in [(10.0, 5.0), (20.0, 10.0), (40.0, 4.0)] {
-            report.add(Row::new("m", "u", Contender::Kernel, kernel));
-            report.add(Row::new("m", "u", Contender::Nginx, nginx));
+            report.add(Row::new("m", "u", "kernel", kernel));
+            report.add(Row::new("m", "u", "nginx", nginx));
         }
         let table = report.tables().remove(0);
         assert_eq!(table.summaries[0].ratio, Some(1.0));

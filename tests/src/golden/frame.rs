@@ -3,8 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ingress_tests::segment::checksum;
-pub use ingress_tests::segment::flag;
+use crate::segment::checksum;
+pub use crate::segment::flag;
 
 /// TCP's number.
 pub const TCP: u8 = 6;
@@ -28,40 +28,59 @@ const SHORTEST: usize = 60;
 /// A TCP header with its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcp {
+    /// Source port.
     pub source: u16,
+    /// Destination port.
     pub destination: u16,
+    /// Sequence number.
     pub seq: u32,
+    /// Acknowledgment number.
     pub ack: u32,
     /// The four bits beside the data offset; the lowest is AE (RFC 9768).
     pub reserved: u8,
+    /// See [`flag`].
     pub flags: u8,
+    /// As in the header, not scaled.
     pub window: u16,
+    /// Urgent pointer.
     pub urgent: u16,
     /// As they stand in the header, padding included.
     pub options: Vec<u8>,
+    /// Data.
     pub payload: Vec<u8>,
 }
 
 /// An IPv4 header; lengths and checksum follow from what it carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ip4 {
+    /// Type of service.
     pub tos: u8,
+    /// Identification.
     pub id: u16,
     /// Flags and offset.
     pub fragment: u16,
+    /// Time to live.
     pub ttl: u8,
+    /// From.
     pub source: Ipv4Addr,
+    /// To.
     pub destination: Ipv4Addr,
+    /// As they stand in the header, padding included.
     pub options: Vec<u8>,
 }
 
 /// An IPv6 header; its length follows from what it carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ip6 {
+    /// Traffic class.
     pub class: u8,
+    /// Flow label.
     pub flow_label: u32,
+    /// Hop limit.
     pub hop_limit: u8,
+    /// From.
     pub source: Ipv6Addr,
+    /// To.
     pub destination: Ipv6Addr,
 }
 
@@ -202,6 +221,22 @@ impl Ip6 {
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         self.around(ICMPV6, &message)
     }
+}
+
+/// A UDP datagram for an IPv6 packet.
+pub fn udp6(ip: &Ip6, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    let len = 8 + payload.len();
+    let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    bytes.extend((len as u16).to_be_bytes());
+    bytes.extend([0; 2]);
+    bytes.extend(payload);
+    // A sum of zero would say that there is none (RFC 8200 §8.1).
+    let sum = match checksum(&[&pseudo6(ip, UDP, len), bytes.as_slice()].concat()) {
+        0 => 0xffff,
+        sum => sum,
+    };
+    bytes[6..8].copy_from_slice(&sum.to_be_bytes());
+    bytes
 }
 
 /// Reads TCP over IPv4, and checks it.

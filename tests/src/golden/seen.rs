@@ -3,7 +3,7 @@
 use ingress_common::upcall::{HEADER_LEN, Upcall};
 use ingress_common::verdict::{Cookie, DropReason, Traffic};
 
-use crate::frame::ETHERNET;
+use crate::golden::frame::ETHERNET;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +23,28 @@ pub enum Fate {
 /// A packet in the ring buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// What for.
     pub kind: Upcall,
+    /// The interface it came by.
     pub ifindex: u32,
     /// Length before the capture.
     pub len: usize,
+    /// What was captured.
     pub packet: Vec<u8>,
 }
 
 /// Everything that a program did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
+    /// What became of it.
     pub fate: Fate,
     /// The frame afterwards.
     pub frame: Vec<u8>,
+    /// What the daemon got.
     pub records: Vec<Record>,
+    /// What became of cookies.
     pub cookies: Vec<Cookie>,
+    /// Packets and octets by path.
     pub traffic: Vec<(Traffic, u64, u64)>,
 }
 

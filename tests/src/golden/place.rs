@@ -9,7 +9,7 @@ use ingress_common::maps::{
 };
 use ingress_common::tcp::Seq;
 
-use crate::frame::{Ip4, Ip6, Tcp, flag};
+use crate::golden::frame::{Ip4, Ip6, Tcp, flag};
 
 /// A client that speaks IPv4.
 pub const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9), 40_000);

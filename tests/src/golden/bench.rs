@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use ingress::config::Policy;
@@ -18,16 +17,21 @@ use ingress_common::policy::{Connection, ConnectionKey};
 use ingress_common::verdict::{Cookie, DropReason, Traffic};
 use nix::time::{ClockId, clock_gettime};
 
-use crate::frame::{Tcp, ethernet, unpadded};
-use crate::pins::Pins;
-use crate::place;
-pub use crate::seen::{Fate, Record, Seen, read_record};
-use crate::test_run::{Ran, Skb, test_run, test_run_xdp};
+use crate::bpf::baseline;
+use crate::bpf::test_run::{Ran, Skb, test_run, test_run_xdp};
+use crate::golden::frame::{Tcp, ethernet, unpadded};
+use crate::golden::pins::Pins;
+use crate::golden::place;
+pub use crate::golden::seen::{Fate, Record, Seen, read_record};
 
-/// `TC_ACT_UNSPEC`, `TC_ACT_SHOT` and `TC_ACT_REDIRECT` (`linux/pkt_cls.h`).
-const UNSPEC: i32 = -1;
-const SHOT: i32 = 2;
-const REDIRECT: i32 = 7;
+/// `TC_ACT_UNSPEC` (`linux/pkt_cls.h`): the kernel goes on with it.
+pub const UNSPEC: i32 = -1;
+/// It ends here.
+pub const SHOT: i32 = 2;
+/// It leaves through a device.
+pub const REDIRECT: i32 = 7;
+/// `XDP_TX`: it goes back at once.
+pub const TX: i32 = 3;
 /// Indices of devices that a test run never reaches. The loopback device, by which everything comes in
 /// unless a test says otherwise, is site 0's tunnel to the tunnel programs.
 const UPLINK: u32 = 9001;
@@ -37,17 +41,38 @@ const LOOPBACK: u32 = 1;
 /// Answers that are granted at once (`ingress-ebpf/src/upcall.rs`).
 const BURST: u64 = 200;
 
+/// A program that can be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The yardstick, see [`baseline`].
+    Baseline,
+    /// From the world, at tc.
+    Uplink,
+    /// From a site.
+    Tunnel,
+    /// From the world, at XDP.
+    Shield,
+}
+
 /// The programs with tables of their own.
 pub struct Bench {
     uplink: OwnedFd,
     tunnel: OwnedFd,
     shield: OwnedFd,
+    baseline: OwnedFd,
+    /// The devices' table.
     pub devices: Devices,
+    /// The routes' table.
     pub routes: Routes,
+    /// The listeners' table.
     pub listeners: Listeners,
+    /// Handshakes that the daemon has in hand.
     pub marks: Marks,
+    /// The cookies' keys, and the daemon's heartbeat.
     pub secrets: Secrets,
+    /// The flow table.
     pub flows: FlowTable,
+    /// Its maps.
     pub maps: FlowMaps,
     policy: PolicyTables,
     changed: Array<MapData, u64>,
@@ -70,16 +95,23 @@ struct Counts {
 /// The bench of this process, as if just set up, for one test at a time.
 pub fn bench() -> MutexGuard<'static, Bench> {
     static BENCH: OnceLock<Mutex<Bench>> = OnceLock::new();
-    let bench = BENCH.get_or_init(|| Mutex::new(Bench::open()));
+    let bench = BENCH.get_or_init(|| Mutex::new(Bench::open("bench", 64)));
     let mut bench = bench.lock().unwrap_or_else(PoisonError::into_inner);
     bench.reset();
     bench
 }
 
 impl Bench {
-    fn open() -> Self {
-        let pins = Pins::new("bench");
-        let (mut dataplane, tables) = Dataplane::open(pins.path(), 64).unwrap();
+    /// One for somebody alone, as if just set up, with room for so many flows.
+    pub fn with_room(name: &str, flows: u32) -> Self {
+        let mut bench = Self::open(name, flows);
+        bench.reset();
+        bench
+    }
+
+    fn open(name: &str, flows: u32) -> Self {
+        let pins = Pins::new(name);
+        let (mut dataplane, tables) = Dataplane::open(pins.path(), flows).unwrap();
         let directory = dataplane.directory().to_owned();
         let answers = MapData::from_pin(directory.join("ANSWERS")).unwrap();
         let shield = dataplane.shield_program().unwrap().fd().unwrap();
@@ -96,6 +128,7 @@ impl Bench {
             uplink: program(Hook::Uplink { ethernet: true }),
             tunnel: program(Hook::Tunnel { ethernet: true }),
             shield,
+            baseline: baseline::program().unwrap(),
             devices: tables.devices,
             routes: tables.routes,
             listeners: tables.listeners,
@@ -114,7 +147,8 @@ impl Bench {
         }
     }
 
-    fn reset(&mut self) {
+    /// As if just set up.
+    pub fn reset(&mut self) {
         for flow in self.maps.flows().collect::<Vec<_>>() {
             self.flows.remove(flow.tuple);
         }
@@ -222,7 +256,6 @@ impl Bench {
     #[track_caller]
     pub fn shield(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         const PASS: i32 = 2;
-        const TX: i32 = 3;
         let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
         let counts = self.count();
         let sent = Cookie::ALL.iter().position(|cookie| *cookie == Cookie::Sent).unwrap();
@@ -269,12 +302,16 @@ impl Bench {
         self.look(frame, ran.unwrap_or_else(|error| panic!("tunnel: {error}")))
     }
 
-    /// How long a run takes; nothing else of it is looked at.
-    pub fn time(&mut self, uplink: bool, frame: &[u8], skb: Skb) -> Duration {
-        let (program, tunnel) =
-            if uplink { (&self.uplink, TUNNEL) } else { (&self.tunnel, LOOPBACK) };
+    /// What came of a run, for whoever wants to know how long it takes; counters and ring are not looked at.
+    pub fn time(&mut self, side: Side, frame: &[u8], skb: Skb) -> Ran {
+        let (program, tunnel) = match side {
+            Side::Baseline => (&self.baseline, TUNNEL),
+            Side::Uplink => (&self.uplink, TUNNEL),
+            Side::Tunnel => (&self.tunnel, LOOPBACK),
+            Side::Shield => return test_run_xdp(self.shield.as_fd(), frame).unwrap(),
+        };
         self.devices.set_site(0, place::device(tunnel, place::MTU, false)).unwrap();
-        test_run(program.as_fd(), frame, skb).unwrap().each
+        test_run(program.as_fd(), frame, skb).unwrap()
     }
 
     /// Reads everything that a run has left. Counters, ring and action must agree.

@@ -1,11 +1,10 @@
 //! `BPF_PROG_TEST_RUN` itself. aya has it too, but without the flag for whole-packet checksums.
 
+use crate::bpf::syscall::{self, TestRun};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// `bpf_cmd` of a test run.
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
 /// Gives the packet `CHECKSUM_COMPLETE`, and fails with `EBADMSG` if the sum is wrong afterwards.
 const BPF_F_TEST_SKB_CHECKSUM_COMPLETE: u32 = 1 << 2;
 /// Room for what comes out.
@@ -47,28 +46,6 @@ pub struct Ran {
     pub each: Duration,
 }
 
-/// `union bpf_attr`, as far as this command has it.
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    reserved: u32,
-}
-
 /// Whether a test run can translate a batch. Before 5.14 the kernel asks for a kind of batch that a test run
 /// has no way to name; there, only the real devices of `on_wire` show what becomes of one.
 pub fn translates_batches() -> bool {
@@ -98,25 +75,25 @@ fn attempt(program: BorrowedFd<'_>, frame: &[u8], skb: Skb) -> io::Result<Ran> {
     set(IFINDEX, skb.ifindex);
     set(GSO_SEGS, skb.gso_segs);
     set(GSO_SIZE, skb.gso_size);
-    let attributes = Attributes {
+    let attributes = TestRun {
         repeat: skb.repeat,
         ctx_size_in: CONTEXT as u32,
         ctx_in: context.as_ptr().addr() as u64,
         flags: if skb.summed { BPF_F_TEST_SKB_CHECKSUM_COMPLETE } else { 0 },
-        ..Attributes::default()
+        ..TestRun::default()
     };
     run(program, frame, attributes)
 }
 
 /// Runs an XDP program on a frame.
 pub fn test_run_xdp(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<Ran> {
-    run(program, frame, Attributes { repeat: 1, ..Attributes::default() })
+    run(program, frame, TestRun { repeat: 1, ..TestRun::default() })
 }
 
 /// Whatever context the attributes lead to must outlive the call.
-fn run(program: BorrowedFd<'_>, frame: &[u8], attributes: Attributes) -> io::Result<Ran> {
+fn run(program: BorrowedFd<'_>, frame: &[u8], attributes: TestRun) -> io::Result<Ran> {
     let mut out = vec![0u8; LARGEST];
-    let mut attributes = Attributes {
+    let mut attributes = TestRun {
         prog_fd: u32::try_from(program.as_raw_fd()).unwrap(),
         data_size_in: u32::try_from(frame.len()).unwrap(),
         data_size_out: u32::try_from(out.len()).unwrap(),
@@ -126,17 +103,7 @@ fn run(program: BorrowedFd<'_>, frame: &[u8], attributes: Attributes) -> io::Res
     };
     // SAFETY: every pointer in the attributes leads to as many octets as the size beside it says, all of
     // which outlive the call.
-    let failed = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_TEST_RUN,
-            &raw mut attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if failed != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    unsafe { syscall::test_run(&mut attributes) }?;
     out.truncate(attributes.data_size_out as usize);
     Ok(Ran {
         action: attributes.retval.cast_signed(),

@@ -1,0 +1,53 @@
+//! Small packets over the IPv6 path, where the cost of each counts and not that of its octets.
+
+use crate::contender::Contender;
+use crate::measures::{Extent, rounds};
+use crate::report::{Report, Row};
+use crate::wire::{End, Flood};
+use anyhow::Result;
+use ingress_tests::Lab;
+use ingress_tests::addresses::OFFICE6;
+use ingress_tests::bpf::generator::Varied;
+use ingress_tests::golden::frame::{Ip6, UDP, udp6};
+use ingress_tests::sites::{OFFICE_INTERFACE, Sites};
+use std::net::Ipv6Addr;
+
+/// In what goes in: the end of the source address, the source port, and octets of payload against them.
+const IN: [Varied; 2] = [
+    Varied { number: 14 + 22, complements: &[54 + 8] },
+    Varied { number: 54, complements: &[54 + 10] },
+];
+/// In what goes out it is the end of the destination.
+const OUT: [Varied; 2] = [Varied { number: 14 + 38, complements: &[54 + 8] }, IN[1]];
+/// Somebody in the world, before the number is written into the last two octets.
+const SOMEBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, 0);
+
+/// Datagrams with eight octets, into the site and out of it: all from one processor, which forwards them too.
+/// Each is of another client, as in the world: who remembers the last packet's route has little of it.
+pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> Result<()> {
+    let uplink = [
+        End { namespace: &lab.inet, interface: "vps" },
+        End { namespace: &lab.vps, interface: "eth0" },
+    ];
+    let tunnel = [
+        End { namespace: &sites.router, interface: "vps" },
+        End { namespace: &lab.vps, interface: OFFICE_INTERFACE },
+    ];
+    let inward = Ip6 { source: SOMEBODY, destination: OFFICE6, ..Ip6::default() };
+    let outward = Ip6 { source: OFFICE6, destination: SOMEBODY, ..Ip6::default() };
+    let contenders = [Contender::Kernel, Contender::IngressIpv6];
+    rounds(lab, &contenders, extent, |contender, _| {
+        for (measure, ip, varied, way, out) in [
+            ("small packets in, IPv6", &inward, &IN, uplink, tunnel[0]),
+            ("small packets out, IPv6", &outward, &OUT, tunnel, uplink[0]),
+        ] {
+            // The complements of what varies, so that the sum is right.
+            let packet = ip.around(UDP, &udp6(ip, 0, 9, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
+            let flood = Flood::run(lab, way, (&packet, varied), out, extent.flood)?;
+            let (rate, lost) = flood.rates();
+            report.add(Row::new(measure, "packets/s of one core", contender.title(), rate));
+            report.add(Row::new(measure, "lost %", contender.title(), lost));
+        }
+        Ok(())
+    })
+}

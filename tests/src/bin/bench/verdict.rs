@@ -1,0 +1,123 @@
+//! What was aimed at, and whether it was met.
+
+use crate::report::Table;
+
+/// What a median is held against.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    /// As a ratio to whoever came first, at least.
+    Least(f64),
+    /// The same, at most.
+    Most(f64),
+    /// More than whoever came first, by at most so much.
+    Above(f64),
+    /// By itself, at most.
+    Absolute(f64),
+}
+
+struct Aim {
+    measure: &'static str,
+    unit: &'static str,
+    who: &'static str,
+    bound: Bound,
+}
+
+/// One aim and what came of it.
+pub struct Verdict {
+    pub what: String,
+    pub aim: String,
+    pub measured: f64,
+    pub met: bool,
+}
+
+const BY_NAME: &str = "ingress by name";
+const IPV6: &str = "ingress IPv6";
+
+const AIMS: [Aim; 19] = [
+    aim("bulk download, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
+    aim("bulk download, veth", "CPU s/GB", BY_NAME, Bound::Most(1.1)),
+    aim("bulk upload, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
+    aim("bulk upload, veth", "CPU s/GB", BY_NAME, Bound::Most(1.1)),
+    aim("bulk download, WireGuard", "Mbit/s", BY_NAME, Bound::Least(0.97)),
+    aim("bulk upload, WireGuard", "Mbit/s", BY_NAME, Bound::Least(0.97)),
+    aim("bulk download, veth", "Mbit/s", IPV6, Bound::Least(1.0)),
+    aim("bulk upload, veth", "Mbit/s", IPV6, Bound::Least(1.0)),
+    aim("small packets in, IPv6", "packets/s of one core", IPV6, Bound::Least(1.3)),
+    aim("small packets out, IPv6", "packets/s of one core", IPV6, Bound::Least(1.3)),
+    aim("connections, 64 at a time", "per second", BY_NAME, Bound::Least(0.6)),
+    aim("connections, one at a time", "p50 ms", BY_NAME, Bound::Most(2.0)),
+    aim("connections, one at a time", "p99 ms", BY_NAME, Bound::Most(2.0)),
+    aim("100000 idle connections", "octets each, whole machine", BY_NAME, Bound::Above(600.0)),
+    aim("flow table", "octets each, kernel", "1000000 flows", Bound::Absolute(600.0)),
+    aim("flow table, in", "ns", "1000000 flows", Bound::Most(1.5)),
+    aim("flow table, out", "ns", "1000000 flows", Bound::Most(1.5)),
+    aim("at rest", "CPU %", BY_NAME, Bound::Absolute(0.2)),
+    aim("at rest", "wake-ups/s", BY_NAME, Bound::Absolute(10.0)),
+];
+
+const fn aim(measure: &'static str, unit: &'static str, who: &'static str, bound: Bound) -> Aim {
+    Aim { measure, unit, who, bound }
+}
+
+/// The aims that were measured this time.
+pub fn verdicts(tables: &[Table]) -> Vec<Verdict> {
+    AIMS.iter().filter_map(|aim| aim.judge(tables)).collect()
+}
+
+impl Aim {
+    fn judge(&self, tables: &[Table]) -> Option<Verdict> {
+        let table =
+            tables.iter().find(|table| table.measure == self.measure && table.unit == self.unit)?;
+        let found = table.summaries.iter().find(|one| one.who == self.who)?;
+        let first = table.summaries.first()?;
+        let (to, unit) = (&first.who, self.unit);
+        let (measured, met, aim) = match self.bound {
+            Bound::Least(least) => {
+                let ratio = found.ratio?;
+                (ratio, ratio >= least, format!("at least {least} of {to}"))
+            }
+            Bound::Most(most) => {
+                let ratio = found.ratio?;
+                (ratio, ratio <= most, format!("at most {most} of {to}"))
+            }
+            Bound::Above(most) => {
+                let more = found.median - first.median;
+                (more, more <= most, format!("at most {most} more than {to}"))
+            }
+            Bound::Absolute(most) => {
+                (found.median, found.median <= most, format!("at most {most}"))
+            }
+        };
+        Some(Verdict {
+            what: format!("{}, {unit}: {}", self.measure, self.who),
+            aim,
+            measured,
+            met,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Report, Row};
+
+    #[test]
+    fn met_and_missed() {
+        let mut report = Report::default();
+        let measure = "bulk upload, veth";
+        for (who, rate, cost) in [("kernel IPv6", 100.0, 1.0), (BY_NAME, 96.0, 1.2)] {
+            report.add(Row::new(measure, "Mbit/s", who, rate));
+            report.add(Row::new(measure, "CPU s/GB", who, cost));
+        }
+        let verdicts = verdicts(&report.tables());
+        let met: Vec<bool> = verdicts.iter().map(|verdict| verdict.met).collect();
+        assert_eq!(met, [true, false]);
+    }
+
+    #[test]
+    fn every_aim_names_what_is_measured() {
+        // Who comes first is never measured against itself.
+        assert!(AIMS.iter().all(|aim| aim.who != "kernel IPv6"));
+    }
+}

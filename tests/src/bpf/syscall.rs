@@ -1,0 +1,89 @@
+//! bpf(2), as far as it is needed here.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
+const BPF_LINK_CREATE: libc::c_int = 28;
+
+/// `union bpf_attr` of `BPF_PROG_LOAD`.
+#[repr(C)]
+#[derive(Default)]
+pub struct Load {
+    pub prog_type: u32,
+    pub insn_cnt: u32,
+    pub insns: u64,
+    pub license: u64,
+    pub log_level: u32,
+    pub log_size: u32,
+    pub log_buf: u64,
+    pub kern_version: u32,
+    pub prog_flags: u32,
+}
+
+/// `union bpf_attr` of `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+pub struct TestRun {
+    pub prog_fd: u32,
+    pub retval: u32,
+    pub data_size_in: u32,
+    pub data_size_out: u32,
+    pub data_in: u64,
+    pub data_out: u64,
+    pub repeat: u32,
+    pub duration: u32,
+    pub ctx_size_in: u32,
+    pub ctx_size_out: u32,
+    pub ctx_in: u64,
+    pub ctx_out: u64,
+    pub flags: u32,
+    pub cpu: u32,
+    pub batch_size: u32,
+    pub reserved: u32,
+}
+
+/// `union bpf_attr` of `BPF_LINK_CREATE`.
+#[repr(C)]
+#[derive(Default)]
+pub struct Link {
+    pub prog_fd: u32,
+    pub target_ifindex: u32,
+    pub attach_type: u32,
+    pub flags: u32,
+    pub rest: [u64; 4],
+}
+
+/// # Safety
+/// The pointers must lead to as much as the counts beside them say.
+pub unsafe fn load(attributes: &mut Load) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { bpf(BPF_PROG_LOAD, attributes) }?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// # Safety
+/// As of [`load`]; what `data_out` leads to is written.
+pub unsafe fn test_run(attributes: &mut TestRun) -> io::Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { bpf(BPF_PROG_TEST_RUN, attributes) }.map(drop)
+}
+
+pub fn link(attributes: &mut Link) -> io::Result<OwnedFd> {
+    // SAFETY: there are no pointers in these.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, attributes) }?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// # Safety
+/// `attributes` must be those of the command, and lead nowhere wrong.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the caller's promise; the size is that of the type.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
+}
