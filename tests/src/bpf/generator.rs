@@ -2,8 +2,9 @@
 //! (`BPF_F_TEST_XDP_LIVE_FRAMES`, Linux 5.18) and that sends each out of a veth. No socket, no skb, no copy, so
 //! whoever gets them does most of the work. The receiving end takes them in its NAPI, as from a NIC.
 
-use crate::bpf::assemble::{self, Instruction, Kind, call, copy, exit, load4, put2, set, store2};
-use crate::bpf::assemble::{add, if_greater, xor};
+use crate::bpf::assemble::{
+    self, Instruction, Kind, add, call, copy, exit, if_greater, load4, put2, set, store2, xor,
+};
 use crate::bpf::syscall::{self, Link, TestRun};
 use crate::netns::Namespace;
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
 const TC_ACT_SHOT: i32 = 2;
 /// How many frames one system call sends.
-const AT_A_TIME: u32 = 64 << 10;
+const AT_A_TIME: u32 = 8 << 10;
 /// The kernel's own size of a batch.
 const BATCH: u32 = 64;
 /// `BPF_XDP` and `BPF_TCX_INGRESS` of `enum bpf_attach_type`, and the flag for the driver's own XDP.

@@ -1,6 +1,7 @@
 //! What the whole machine spends: whoever saves on the VPS by costing elsewhere gains nothing here.
 
 use anyhow::{Context, Result};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::fmt::Write as _;
 use std::fs;
@@ -67,17 +68,15 @@ pub fn resident(pid: Pid) -> Result<u64> {
 
 /// How long a process has run and how often it was woken, as (seconds, switches).
 pub fn work(pid: Pid) -> Result<(f64, u64)> {
-    let (mut seconds, mut switches) = (0.0, 0);
+    // The process's own clock keeps what threads have spent that are no more.
+    let spent = clock_gettime(clock_getcpuclockid(pid)?)?;
+    let mut switches = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let task = task?.path();
-        let spent = fs::read_to_string(task.join("schedstat"))?;
-        let nanoseconds: f64 = spent.split(' ').next().context("schedstat")?.parse()?;
-        seconds += nanoseconds / 1e9;
-        let status = fs::read_to_string(task.join("status"))?;
+        let status = fs::read_to_string(task?.path().join("status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         switches += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
     }
-    Ok((seconds, switches))
+    Ok((Duration::from(spent).as_secs_f64(), switches))
 }
 
 fn kilobytes(file: &str, key: &str) -> Result<u64> {

@@ -180,16 +180,19 @@ pub fn idle(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
 
 /// What a daemon without new connections costs.
 pub fn rest(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
+    const SETTLED: Duration = Duration::from_secs(12);
     const WATCHED: Duration = Duration::from_secs(10);
     let once = Extent { rounds: 1, ..*extent };
     rounds(lab, &[Contender::Ingress], &once, |contender, running| {
         let pid = running.pid().context("it has a process")?;
+        // Threads that were needed at the start go after ten seconds.
+        std::thread::sleep(SETTLED);
         let (seconds, switches) = machine::work(pid)?;
         std::thread::sleep(WATCHED);
         let (later, more) = machine::work(pid)?;
         let share = (later - seconds) / WATCHED.as_secs_f64();
         report.add(Row::new("at rest", "CPU %", contender.title(), share * 100.0));
-        let wakes = (more - switches) as f64 / WATCHED.as_secs_f64();
+        let wakes = more.saturating_sub(switches) as f64 / WATCHED.as_secs_f64();
         report.add(Row::new("at rest", "wake-ups/s", contender.title(), wakes));
         Ok(())
     })
