@@ -50,7 +50,12 @@ pub enum Piece {
 #[inline(never)]
 pub fn read(skb: *mut __sk_buff, l2: u32, ip: &Ipv6Hdr, upper: &mut Upper) -> bool {
     let mut kind = ip.next_hdr;
-    let end = IPV6 + u16::from_be_bytes(ip.payload_len) as u32;
+    let end = match u16::from_be_bytes(ip.payload_len) {
+        // A batch of more than 64 KiB, which GRO makes of a jumbogram.
+        // SAFETY: a program's context is valid as long as it runs.
+        0 => unsafe { (*skb).len }.wrapping_sub(l2),
+        len => IPV6 + len as u32,
+    };
     let salt = now();
     let mut offset = IPV6;
     let mut nth = 0;

@@ -145,7 +145,10 @@ fn the_kernel_is_no_way_around() {
         let last_hop = Ip6 { hop_limit: 1, ..inward() };
         let whole = open.over6(&inward());
         let options = [&[TCP, 0, 1, 4, 0, 0, 0, 0], &whole[40..]].concat();
+        let mut jumbo = whole.clone();
+        jumbo[4..6].fill(0);
         [
+            jumbo,
             open.over6(&last_hop),
             large.over6(&inward()),
             open.over6(&elsewhere),
