@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Instant;
 
 const BLOCK: usize = 1 << 20;
-/// 4.5 GiB each way: every number is used, and some twice.
-const BLOCKS: u64 = 4608;
+/// 5 GB each way: every number is used, and some twice.
+const BLOCKS: u64 = 4800;
 
 #[test]
 fn sequence_numbers_go_round_both_ways() -> Result<()> {
