@@ -12,10 +12,11 @@ use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::golden::frame::{Ip4, Tcp, flag};
 use ingress_tests::netns::Namespace;
-use ingress_tests::process;
+use ingress_tests::process::{self, wait_until};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Behind Ethernet's header (14) and IPv4's (20): half of the source address, against it the packet's
 /// identification and half of the sequence number; the source port, against it the other half.
@@ -137,7 +138,13 @@ fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
 }
 
 fn listen(lab: &Lab) -> Result<TcpListener> {
-    Ok(lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)))??)
+    // The workers of the proxies before may still be ending.
+    let mut listener = None;
+    wait_until(Duration::from_secs(20), "the port is free", || {
+        listener = lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)).ok()).ok().flatten();
+        listener.is_some()
+    })?;
+    listener.context("just bound")
 }
 
 fn synproxy() -> String {
