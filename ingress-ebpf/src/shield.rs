@@ -97,7 +97,7 @@ const fn length(options: usize) -> usize {
 /// A header at an offset into the frame, in place.
 #[inline(always)]
 fn header<T>(ctx: &XdpContext, offset: usize) -> Result<&'static mut T, Verdict> {
-    // SAFETY: `word` has checked that all of it lies in the frame, where every pattern of bits is a header,
+    // SAFETY: `within` has checked that all of it lies in the frame, where every pattern of bits is a header,
     // and no two are taken at overlapping offsets.
     within(ctx, offset, size_of::<T>()).map(|at| unsafe { &mut *(at as *mut T) })
 }

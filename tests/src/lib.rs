@@ -18,6 +18,7 @@ pub mod hello;
 pub mod icmp;
 pub mod impair;
 pub mod netns;
+pub mod packet_socket;
 pub mod paths;
 pub mod plain;
 pub mod process;

@@ -3,24 +3,18 @@
 //! It lives beside the client at an address that no kernel owns, so nobody answers in its place.
 
 use crate::addresses::RAW_CLIENT4;
+use crate::packet_socket::PacketSocket;
 use crate::process::patience;
 use crate::segment::{Segment, flag, packet4};
 use crate::topology::Lab;
 use anyhow::{Context, Result, bail};
-use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 use std::net::SocketAddrV4;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The interface as a raw client uses it.
 #[derive(Debug)]
 pub struct RawLink {
-    socket: OwnedFd,
-    router: libc::sockaddr_ll,
+    socket: PacketSocket,
 }
 
 /// A connection of a raw client, as far as it got.
@@ -45,62 +39,22 @@ impl RawLink {
     /// Opens the client's interface.
     pub fn open(lab: &Lab) -> Result<Self> {
         let mac = router_mac(lab)?;
-        lab.client.enter(|| {
-            let socket = socket(
-                AddressFamily::Packet,
-                SockType::Datagram,
-                SockFlag::SOCK_CLOEXEC,
-                SockProtocol::EthAll,
-            )?;
-            let index = if_nametoindex("eth0")?;
-            // SAFETY: all zeroes is a valid sockaddr_ll.
-            let mut router: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-            router.sll_family = libc::AF_PACKET as u16;
-            router.sll_protocol = (libc::ETH_P_IP as u16).to_be();
-            router.sll_ifindex = index.cast_signed();
-            router.sll_halen = 6;
-            router.sll_addr[..6].copy_from_slice(&mac);
-            setsockopt(&socket, sockopt::RcvBuf, &(8 << 20))?;
-            Ok(Self { socket, router })
-        })?
+        let socket = lab.client.enter(|| PacketSocket::open("eth0", Some(mac)))??;
+        Ok(Self { socket })
     }
 
     /// Sends a packet, from its IP header on.
     pub fn send(&self, packet: &[u8]) -> Result<()> {
-        // SAFETY: the pointers and lengths are those of a slice and of a sockaddr_ll.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                packet.as_ptr().cast(),
-                packet.len(),
-                0,
-                (&raw const self.router).cast(),
-                size_of::<libc::sockaddr_ll>() as u32,
-            )
-        };
-        if sent < 0 {
-            return Err(std::io::Error::last_os_error()).context("send a raw packet");
-        }
-        Ok(())
+        self.socket.send(packet)
     }
 
     /// The next segment for a client's end, if one comes in time.
     pub fn receive(&self, local: SocketAddrV4, limit: Duration) -> Result<Option<Segment>> {
         let end = Instant::now() + limit * patience();
-        let mut packet = vec![0; 70_000];
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            let timeout = TimeVal::microseconds(left.as_micros().max(1).try_into()?);
-            setsockopt(&self.socket, sockopt::ReceiveTimeout, &timeout)?;
-            let len = match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::empty()) {
-                Ok(len) => len,
-                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => continue,
-                Err(error) => return Err(error).context("receive raw packets"),
-            };
-            if let Some(segment) = Segment::read(&packet[..len])
+            let Some(packet) = self.socket.receive(left)? else { return Ok(None) };
+            if let Some(segment) = Segment::read(&packet)
                 && segment.destination == local.into()
             {
                 return Ok(Some(segment));

@@ -6,6 +6,8 @@ mod failure;
 mod flows;
 pub(crate) mod human;
 mod report;
+#[cfg(test)]
+mod samples;
 mod sheet;
 mod top;
 

@@ -81,6 +81,25 @@ prefixes = ["2001:db8::/64"]
 ports = [443]
 "#;
 
+/// The home that tests elsewhere are about.
+const ONE_HOME: &str = r#"
+[uplink]
+interface = "eth0"
+[[site]]
+name = "home"
+interface = "wg0"
+prefixes = ["2001:db8:1:0:1::/80"]
+[[listen]]
+ports = [443]
+"#;
+
+impl Config {
+    /// One home, one port.
+    pub(crate) fn of_one_home() -> Self {
+        Self::parse(ONE_HOME, "test").unwrap()
+    }
+}
+
 #[test]
 fn everything_can_be_said() {
     let config = Config::parse(FULL, "full").unwrap();

@@ -202,20 +202,6 @@ mod tests {
     use super::*;
     use crate::netlink;
 
-    fn config() -> Config {
-        let text = r#"
-            [uplink]
-            interface = "eth0"
-            [[site]]
-            name = "home"
-            interface = "wg0"
-            prefixes = ["2001:db8:1:0:1::/80"]
-            [[listen]]
-            ports = [443]
-        "#;
-        Config::parse(text, "test").unwrap()
-    }
-
     fn link(index: u32, mtu: u32, ethernet: bool) -> Link {
         Link { index, mtu, up: true, ethernet }
     }
@@ -250,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_kernels_routes_decide() {
-        let plan = plan(&config(), &[5], &network(), &Known::new());
+        let plan = plan(&Config::of_one_home(), &[5], &network(), &Known::new());
         assert_eq!(what(&plan, "::/0"), Some(Destination::World));
         assert_eq!(what(&plan, "2001:db8:1::/64"), Some(Destination::Kernel));
         assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
@@ -267,19 +253,19 @@ mod tests {
         let mut network = network();
         network.routes.push(route("::/0", &[4], 100, true));
         assert_eq!(
-            what(&plan(&config(), &[0], &network, &Known::new()), "::/0"),
+            what(&plan(&Config::of_one_home(), &[0], &network, &Known::new()), "::/0"),
             Some(Destination::Kernel)
         );
         network.routes.reverse();
         assert_eq!(
-            what(&plan(&config(), &[0], &network, &Known::new()), "::/0"),
+            what(&plan(&Config::of_one_home(), &[0], &network, &Known::new()), "::/0"),
             Some(Destination::Kernel)
         );
     }
 
     #[test]
     fn ports_are_listed_on_the_uplinks_addresses() {
-        let plan = plan(&config(), &[0], &network(), &Known::new());
+        let plan = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
         let address = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 443);
         assert_eq!(plan.listening.keys().collect::<Vec<_>>(), [&address]);
         let listener = plan.listeners.values().next().unwrap();
@@ -288,28 +274,31 @@ mod tests {
 
     #[test]
     fn what_was_withdrawn_stays_withdrawn() {
-        let first = plan(&config(), &[0], &network(), &Known::new());
+        let first = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
         let (key, promise) = first.listeners.iter().next().unwrap();
         assert!(promise.offers_sack() && promise.offers_timestamps());
         let withdrawn = Offer::Withdrawn as u8;
         let known = Known::from([(*key, Listener { timestamps: withdrawn, ..*promise })]);
-        let second = plan(&config(), &[0], &network(), &known);
+        let second = plan(&Config::of_one_home(), &[0], &network(), &known);
         assert_eq!(second.listeners, known);
         assert_eq!(second.listening.values().next().unwrap().promise, known[key]);
-        let mut without = config();
+        let mut without = Config::of_one_home();
         without.listen[0].timestamps = false;
         let off = plan(&without, &[0], &network(), &known).listeners[key];
         assert_eq!((off.timestamps, off.offers_sack()), (Offer::Off as u8, true));
         // What was off on purpose is no lesson.
         let known = Known::from([(*key, off)]);
-        assert_eq!(plan(&config(), &[0], &network(), &known).listeners, first.listeners);
+        assert_eq!(
+            plan(&Config::of_one_home(), &[0], &network(), &known).listeners,
+            first.listeners
+        );
     }
 
     #[test]
     fn a_missing_tunnel_is_no_device() {
         let mut network = network();
         network.links.remove("wg0");
-        let plan = plan(&config(), &[0], &network, &Known::new());
+        let plan = plan(&Config::of_one_home(), &[0], &network, &Known::new());
         assert_eq!(plan.sites, [(0, Device::default())]);
         assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
     }

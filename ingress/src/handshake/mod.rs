@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ingress_common::tcp::Flags;
 
-use crate::postgres::{Opening, REQUEST_LEN};
+use crate::postgres::{REQUEST_LEN, preamble};
 use crate::sni::HostName;
 
 mod backend;
@@ -127,7 +127,11 @@ impl Handshakes {
         owed: &Owed,
         out: &mut Vec<Action>,
     ) {
-        let mut rest = owed.octets.as_slice();
+        let requests = match admission.protocol {
+            Protocol::Tls => 0,
+            Protocol::Postgres => preamble(&owed.octets),
+        };
+        let (requests, hello) = owed.octets.split_at(requests * REQUEST_LEN);
         let mut segment = Segment {
             seq: owed.client_isn.plus(1),
             ack: owed.cookie.plus(1),
@@ -136,17 +140,13 @@ impl Handshakes {
             timestamps: owed.timestamps,
             ..Segment::default()
         };
-        while !rest.is_empty() {
-            // What followed a request had waited for its answer of one octet.
-            let request = admission.protocol == Protocol::Postgres
-                && matches!(Opening::read(rest), Opening::Request(_));
-            let len = if request { REQUEST_LEN } else { rest.len() };
-            segment.payload = rest[..len].to_vec();
-            let first = (segment.ack == owed.cookie.plus(1)).then(|| admission.clone());
-            self.on_client(now, tuple, segment.clone(), first, out);
+        let mut first = Some(admission.clone());
+        for piece in requests.chunks(REQUEST_LEN).chain([hello]).filter(|piece| !piece.is_empty()) {
+            segment.payload = piece.to_vec();
+            self.on_client(now, tuple, segment.clone(), first.take(), out);
             segment.seq = segment.end();
-            segment.ack = segment.ack.plus(u32::from(request));
-            rest = &rest[len..];
+            // What followed a request had waited for its answer of one octet.
+            segment.ack = segment.ack.plus(1);
         }
         // Requests have been acknowledged with their answers. Were that done again without one, a client to whom
         // the answer was lost would wait for ever.

@@ -156,6 +156,19 @@ pub fn from_backend() -> Ip6 {
     Ip6 { source: *BACKEND.ip(), destination: SOURCE, ..Ip6::default() }
 }
 
+/// A SYN of the client.
+pub fn syn(options: &[u8]) -> Tcp {
+    Tcp {
+        seq: CLIENT_ISN,
+        ack: 0,
+        flags: flag::SYN,
+        window: 64_240,
+        options: options.to_vec(),
+        payload: Vec::new(),
+        ..client_segment()
+    }
+}
+
 /// A segment of the client with some data.
 pub fn client_segment() -> Tcp {
     Tcp {

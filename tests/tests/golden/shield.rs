@@ -7,23 +7,11 @@ use ingress_common::verdict::DropReason;
 
 use crate::bench::{Bench, bench, now};
 use crate::frame::{DF, ETHERNET, Ip4, MF, Tcp, ethernet, flag, is_turned, read4, unpadded};
-use crate::place::{self, CLIENT_ISN, KEYS, client_key, from_client, splice};
+use crate::place::{self, CLIENT_ISN, KEYS, client_key, from_client, splice, syn};
 
 const LINUX: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 8];
 const WINDOWS: [u8; 12] = [2, 4, 5, 180, 1, 3, 3, 8, 1, 1, 4, 2];
 const MACOS: [u8; 24] = [2, 4, 5, 180, 1, 3, 3, 6, 1, 1, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 4, 2, 0, 0];
-
-fn syn(options: &[u8]) -> Tcp {
-    Tcp {
-        seq: CLIENT_ISN,
-        ack: 0,
-        flags: flag::SYN,
-        window: 64_240,
-        options: options.to_vec(),
-        payload: Vec::new(),
-        ..place::client_segment()
-    }
-}
 
 /// What the options say, our clock left out.
 fn meaning(options: &[u8]) -> (SynOptions, Option<u32>) {

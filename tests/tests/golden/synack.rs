@@ -7,7 +7,9 @@ use ingress_common::verdict::{Cookie, DropReason};
 
 use crate::bench::{Bench, Fate, Seen, bench, now};
 use crate::frame::{DF, ETHERNET, Ip4, Tcp, flag, is_turned, read4, unpadded};
-use crate::place::{self, CLIENT_ISN, KEYS, LISTEN, PROMISE, client_key, from_client, to_client};
+use crate::place::{
+    self, CLIENT_ISN, KEYS, LISTEN, PROMISE, client_key, from_client, syn, to_client,
+};
 use crate::test_run::Skb;
 
 const ECE: u8 = 0x40;
@@ -15,18 +17,6 @@ const CWR: u8 = 0x80;
 const URG: u8 = 0x20;
 /// AE, the third bit of Accurate ECN (RFC 9768), beside the data offset.
 const AE: u8 = 1;
-
-fn syn(options: &[u8]) -> Tcp {
-    Tcp {
-        seq: CLIENT_ISN,
-        ack: 0,
-        flags: flag::SYN,
-        window: 64_240,
-        options: options.to_vec(),
-        payload: Vec::new(),
-        ..place::client_segment()
-    }
-}
 
 /// The answer, after everything about it has been checked that does not depend on the SYN's options.
 #[track_caller]

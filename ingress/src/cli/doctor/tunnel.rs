@@ -77,17 +77,7 @@ mod tests {
     use super::{super::Verdict, *};
 
     fn site() -> Site {
-        let text = r#"
-            [uplink]
-            interface = "eth0"
-            [[site]]
-            name = "home"
-            interface = "wg0"
-            prefixes = ["2001:db8:1:0:1::/80"]
-            [[listen]]
-            ports = [443]
-        "#;
-        Config::parse(text, "test").unwrap().sites.remove(0)
+        Config::of_one_home().sites.remove(0)
     }
 
     fn peer(allowed: &str, last_handshake: Option<u64>) -> Peer {

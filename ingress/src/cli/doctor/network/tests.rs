@@ -5,17 +5,6 @@ use std::{collections::HashMap, net::Ipv4Addr};
 use super::{super::Verdict, *};
 use crate::netlink::{Link, Snapshot};
 
-const CONFIG: &str = r#"
-    [uplink]
-    interface = "eth0"
-    [[site]]
-    name = "home"
-    interface = "wg0"
-    prefixes = ["2001:db8:1:0:1::/80"]
-    [[listen]]
-    ports = [443]
-"#;
-
 const GOOD: [(&str, &str); 2] = [
     ("proc/sys/net/ipv6/conf/all/forwarding", "1\n"),
     (
@@ -52,7 +41,7 @@ fn machine(files: &[(&str, &str)], network: Snapshot) -> Vec<Finding> {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    check(&Host::at(root.path(), network), &Config::parse(CONFIG, "test").unwrap())
+    check(&Host::at(root.path(), network), &Config::of_one_home())
 }
 
 fn assert_found(findings: &[Finding], verdict: Verdict, what: &str) {
