@@ -11,6 +11,7 @@ pub mod bpf;
 pub mod capture;
 pub mod cleanup;
 pub mod client;
+pub mod container;
 pub mod daemon;
 pub mod flood;
 pub mod golden;

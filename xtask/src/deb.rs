@@ -1,5 +1,7 @@
 //! `cargo xtask deb`: a Debian package with everything that an installed ingressd wants around it.
 
+pub mod rehearsal;
+
 use crate::{build, shell};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -27,7 +29,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
@@ -36,6 +38,7 @@ const FILES: [(&str, &str); 17] = [
     ("CHANGELOG.md", "usr/share/doc/ingress/CHANGELOG.md"),
     ("ARCHITECTURE.md", "usr/share/doc/ingress/ARCHITECTURE.md"),
     ("docs/backends.md", "usr/share/doc/ingress/docs/backends.md"),
+    ("docs/benchmarks.md", "usr/share/doc/ingress/docs/benchmarks.md"),
     ("docs/conformance.md", "usr/share/doc/ingress/docs/conformance.md"),
     ("docs/home.md", "usr/share/doc/ingress/docs/home.md"),
     ("docs/migration.md", "usr/share/doc/ingress/docs/migration.md"),

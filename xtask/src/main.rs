@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod deb;
+mod debian;
 mod demo;
 mod deny;
 mod fuzz;

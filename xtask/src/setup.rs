@@ -44,6 +44,12 @@ const VIRTUAL_MACHINES: [(&str, Presence); 5] = [
     ("xz-utils", Presence::Program("xz")),
 ];
 
+/// What a clean Debian is made with, and booted.
+const CONTAINERS: [(&str, Presence); 2] = [
+    ("debootstrap", Presence::Program("debootstrap")),
+    ("systemd-container", Presence::Program("systemd-nspawn")),
+];
+
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const LLVM: (&str, &str, &str) = ("llvm-22-dev", "/usr/lib/llvm-22", "llvm-22");
 const LINKER_VERSION: &str = "0.13.0";
@@ -77,6 +83,11 @@ pub fn lab() -> Result<()> {
 /// The proxies that this project is measured against.
 pub fn rivals() -> Result<()> {
     complete("the benchmark", &RIVALS)
+}
+
+/// What the test of the package runs in.
+pub fn containers() -> Result<()> {
+    complete("the package's test", &CONTAINERS)
 }
 
 fn complete(what_for: &str, wanted: &[(&'static str, Presence)]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI checks.
 
 use crate::kernel::{self, Extent};
-use crate::{build, setup, shell};
+use crate::{build, deb, setup, shell};
 use anyhow::Result;
 
 #[derive(clap::Args)]
@@ -29,6 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
         let extent = if args.loads { Extent::Loads } else { Extent::Lab };
         return kernel::run(&args.kernel, extent, args.kvm);
     }
+    deb::rehearsal::prepare()?;
     // First, so that the run ends with the summary of the tests.
     let others = if args.cargo.is_empty() { other_kernels() } else { Ok(()) };
     let mut cargo = shell::cargo();

@@ -84,7 +84,7 @@ fn detach(bpffs: &Path) -> Result<()> {
     capabilities::require()?;
     let _claim = dataplane::Claim::take(bpffs)?;
     let links = dataplane::detach_all(bpffs)?;
-    println!("{links} programs detached, {} is clean", bpffs.display());
+    println!("{links} programs detached, nothing is left in {}", bpffs.display());
     Ok(())
 }
 

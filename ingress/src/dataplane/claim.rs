@@ -43,6 +43,7 @@ impl Claim {
             Err((_, error)) => Err(error).with_context(|| format!("lock {}", bpffs.display())),
         }
     }
+
     /// Claims what stands at its place now, should somebody have removed the directory or unmounted its file
     /// system: a lock on what is gone keeps nobody out.
     ///

@@ -9,7 +9,7 @@ mod pins;
 mod shield;
 mod tables;
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context, Result};
 use aya::{
@@ -182,6 +182,8 @@ pub fn detach_all(bpffs: &Path) -> Result<usize> {
         }
         pins.remove()?;
     }
+    // It stays where somebody else has pins in it, or where it is the bpffs itself.
+    let _ = fs::remove_dir(bpffs);
     Ok(links)
 }
 

@@ -1,8 +1,7 @@
 //! Debian's kernels: downloaded with apt and unpacked beside the system, which they leave as it is.
 
-use crate::shell;
+use crate::{debian, shell};
 use anyhow::{Context, Result, anyhow, bail};
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,9 +65,7 @@ impl Debian {
     /// An `apt-get` that prefers the backports of the system that runs here.
     pub fn backports(&self) -> Result<Command> {
         self.update()?;
-        let release = fs::read_to_string("/etc/os-release").context("which Debian is this")?;
-        let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        let suite = format!("{}-backports", codename.context("which Debian is this")?);
+        let suite = format!("{}-backports", debian::codename()?);
         let mut apt = self.apt("apt-get");
         apt.args(["-t", &suite]).env("DEBIAN_FRONTEND", "noninteractive");
         Ok(apt)
@@ -156,16 +153,9 @@ impl Debian {
 
     /// Takes the mirror from the system's own sources.
     fn configure(&self) -> Result<()> {
-        let targets = Command::new("apt-get")
-            .args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"])
-            .output()
-            .context("start `apt-get`")?;
-        let targets = String::from_utf8(targets.stdout)?;
         let mut sources = String::new();
-        for (label, suites) in [("Debian ", SUITES), ("Debian-Security ", SECURITY_SUITES)] {
-            let found: BTreeSet<&str> =
-                targets.lines().filter_map(|line| line.strip_prefix(label)).collect();
-            let Some(uri) = found.first() else { continue };
+        for (label, suites) in [("Debian", SUITES), ("Debian-Security", SECURITY_SUITES)] {
+            let Some(uri) = debian::mirror_of(label) else { continue };
             sources += &format!(
                 "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\n\
                  Architectures: amd64\nSigned-By: {KEYRING}\n\n"
