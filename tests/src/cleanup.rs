@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,17 @@ const DIRECTORIES: &str = "/tmp";
 const BPFFS: &str = "/sys/fs/bpf";
 const NAMESPACE_PREFIX: &str = "ingress-";
 const DIRECTORY_PREFIX: &str = "ingress-lab-";
+
+/// What tells a lab from all others on the machine; short, since interfaces are named by it.
+#[must_use]
+pub fn new_id() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let pid = std::process::id();
+    match NEXT.fetch_add(1, Ordering::Relaxed) {
+        0 => format!("{pid:x}"),
+        n => format!("{pid:x}{}", (b'g' + (n % 20) as u8) as char),
+    }
+}
 
 /// A lab's directory.
 #[must_use]

@@ -11,7 +11,6 @@ use nix::unistd::Uid;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A network that stands until this is dropped, or its process ends.
@@ -48,7 +47,7 @@ impl Lab {
             bail!("the lab makes network namespaces and loads BPF programs: run it as root");
         }
         cleanup::remove_stale();
-        let id = new_id();
+        let id = cleanup::new_id();
         let dir = cleanup::directory(&id);
         let alive = cleanup::claim(&id)?;
         let reaper = Reaper::start(&id)?;
@@ -304,15 +303,6 @@ impl Lab {
             })
         })
         .with_context(|| format!("no way from {target} through the tunnel"))
-    }
-}
-
-fn new_id() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let pid = std::process::id();
-    match NEXT.fetch_add(1, Ordering::Relaxed) {
-        0 => format!("{pid:x}"),
-        n => format!("{pid:x}{}", (b'g' + (n % 20) as u8) as char),
     }
 }
 

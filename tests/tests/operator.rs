@@ -158,6 +158,19 @@ fn a_running_daemon_has_two_capabilities() -> Result<()> {
     Ok(())
 }
 
+/// Some supervisors start their children with the signals blocked that they wait for themselves.
+#[test]
+fn a_blocked_sigterm_ends_it_all_the_same() -> Result<()> {
+    const TIMED_OUT: i32 = 124;
+    let mut stage = stage();
+    stage.daemon_mut()?.stop()?;
+    let wrapper = ["env", "--block-signal", "timeout", "--foreground", "--signal=TERM", "3"];
+    let ended = once(&stage.lab, &config(&stage.lab), &wrapper, &["run"])?;
+    assert_eq!(ended.status.code(), Some(TIMED_OUT), "{}", text(&ended));
+    assert!(text(&ended).contains("stopped; established flows go on"), "{}", text(&ended));
+    stage.daemon_mut()?.resume()
+}
+
 #[test]
 fn detach_leaves_nothing() -> Result<()> {
     let mut stage = stage();

@@ -15,6 +15,7 @@ use ingress::{
     config::{Config, DEFAULT_PATH},
     daemon, dataplane,
 };
+use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// EX_CONFIG of sysexits.h: systemd is told not to try again.
@@ -96,6 +97,8 @@ fn man(directory: &Path) -> Result<()> {
 
 fn run(path: PathBuf, config: Config) -> Result<()> {
     log();
+    // Whoever started us may have blocked them for itself. Threads inherit what is said here.
+    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]).thread_unblock()?;
     // The engine is one task; the second thread keeps it from waiting for a scrape or a listing.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,12 +1,11 @@
 //! Tayga in a namespace of its own, with one end of its device in our hands.
 
 use anyhow::{Context, Result};
+use ingress_tests::cleanup::{self, Reaper};
 use ingress_tests::netns::Namespace;
 use ingress_tests::packet_socket::PacketSocket;
 use ingress_tests::process::{Process, wait_until};
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs::{self, File};
 use std::time::Duration;
 
 use crate::{MTUS, PREFIX, ROUTER6};
@@ -21,18 +20,18 @@ const MARKER: &[u8] = b"no more of the former";
 pub struct Tayga {
     socket: PacketSocket,
     process: Process,
-    directory: PathBuf,
-    _namespace: Namespace,
+    _reaper: Reaper,
+    _alive: File,
 }
 
 impl Tayga {
     /// Starts one.
     pub fn start() -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("{:x}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let namespace = Namespace::create(&format!("ing-{id}-tayga"))?;
-        let directory = std::env::temp_dir().join(format!("ingress-tayga-{id}"));
-        fs::create_dir_all(&directory)?;
+        let id = cleanup::new_id();
+        let directory = cleanup::directory(&id);
+        let alive = cleanup::claim(&id)?;
+        let reaper = Reaper::start(&id)?;
+        let namespace = Namespace::create(&cleanup::namespace(&id, "tayga"))?;
         let config = directory.join("tayga.conf");
         fs::write(
             &config,
@@ -55,7 +54,7 @@ impl Tayga {
         namespace.ip(&format!("link set {DEVICE} mtu {} up\n", MTUS.uplink))?;
         let process = Process::spawn(&mut tayga(&["--nodetach"])?, &directory.join("log"))?;
         let socket = namespace.enter(|| PacketSocket::open(DEVICE, None))??;
-        let tayga = Self { socket, process, directory, _namespace: namespace };
+        let tayga = Self { socket, process, _reaper: reaper, _alive: alive };
         let packet = place::client_segment().over4(&place::from_client());
         let translates = || {
             let seen = tayga.socket.send(&packet).and_then(|()| tayga.socket.receive(PATIENCE));
@@ -85,11 +84,5 @@ impl Tayga {
                 false => found = Some(seen),
             }
         }
-    }
-}
-
-impl Drop for Tayga {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
