@@ -22,6 +22,7 @@ mod packet;
 mod policy;
 mod routes;
 mod shield;
+mod storm;
 mod synack;
 mod to_backend;
 mod to_client;

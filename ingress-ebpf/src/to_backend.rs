@@ -4,6 +4,7 @@ use ingress_common::{
     checksum::Sum,
     maps::{ClientKey, ToBackend},
     splice::{Fields, OptionShift},
+    storm::{self, End},
     tcp::{self, Flags},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
@@ -16,6 +17,7 @@ use network_types::{
 use crate::{
     admit, clamp, count, devices, flows, icmp, options,
     packet::{ETH_P_IPV6, Packet, now},
+    storm::rages,
     upcall,
 };
 
@@ -102,6 +104,12 @@ fn established<const L2: usize>(
     }
 
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
+    if storm::is_bare(*flags, segment.payload, *options_len, flow.timestamps != 0) {
+        let ClientKey { client, client_port, listen_port, .. } = segment.key;
+        if rages(storm::slot(client, client_port, listen_port), End::Client, &old) {
+            return Err(Verdict::Drop(DropReason::AckStorm));
+        }
+    }
     let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
     let new = old.to_backend(flow.delta, expand);
     let stamped = flow.timestamps != 0 && flags.contains(Flags::ACK);

@@ -4,10 +4,7 @@ use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::{
-    maps::Device,
-    verdict::Cookie,
-};
+use ingress_common::{maps::Device, verdict::Cookie};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
