@@ -4,6 +4,7 @@
 //! programs for devices without one run in `wire`, on real ones.
 
 mod admission;
+mod announced;
 mod device;
 mod icmp4;
 mod ipv6;
@@ -15,6 +16,7 @@ mod policy;
 mod shield;
 mod speed;
 mod spoofing;
+mod storm;
 mod strangers;
 mod sums;
 mod synack;
