@@ -94,10 +94,10 @@ fn a_backend_without_timestamps_costs_one_reset() -> Result<()> {
     Ok(())
 }
 
-/// A client that was promised SACK waits for blocks that never come, so that its losses in an upload wait for timeouts.
+/// A client that was promised SACK waits for blocks that never come, and may find its losses later than it would.
 /// Nothing is lost by it, and the next client is promised none.
 #[test]
-fn a_backend_without_sack_costs_the_first_client_time_on_a_bad_line() -> Result<()> {
+fn a_backend_without_sack_is_learned_of_and_nothing_is_lost() -> Result<()> {
     let stage = stage();
     let file = some_file(&stage)?;
     let _tuned = Tuned::new(&stage.lab, [USUAL, Ends { sack: false, ..USUAL }])?;
