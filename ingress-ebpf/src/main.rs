@@ -14,6 +14,7 @@ mod emit;
 mod flows;
 mod forward;
 mod gate;
+mod headers;
 mod icmp;
 #[cfg(feature = "log-packets")]
 mod log;

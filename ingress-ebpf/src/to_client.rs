@@ -18,7 +18,7 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows, options,
+    clamp, count, devices, flows, headers, options,
     packet::{ETH_P_IP, Packet, now},
     storm::rages,
     upcall,
@@ -47,9 +47,9 @@ const WATCH_RANGE: i32 = 1 << 24;
 #[inline(always)]
 pub fn from_backend<const L2: usize>(
     packet: &Packet<L2>,
-    ip: &Ipv6Hdr,
+    ip: &mut Ipv6Hdr,
 ) -> Result<Verdict, Verdict> {
-    if ip.next_hdr != TCP {
+    if ip.next_hdr != TCP && !headers::take_off(packet, ip)? {
         return icmp_error(packet, ip);
     }
     let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;

@@ -6,6 +6,7 @@
 mod admission;
 mod announced;
 mod device;
+mod headers;
 mod icmp4;
 mod ipv6;
 mod limits;
