@@ -23,7 +23,7 @@ const IPV6: u64 = 40;
 const PAYLOAD_LEN: usize = 4;
 /// Nobody sends more of them in front of TCP.
 const MOST: u32 = 4;
-/// The octets of so many, rounded up, and what the kernel takes off at once.
+/// The most octets of them that the kernel takes off at once.
 const FARTHEST: u64 = 0xfff;
 
 /// Takes the headers between IPv6 and TCP off, and has `ip` say so. Whether it could: not where the packet carries
@@ -78,8 +78,12 @@ fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
             return 0;
         }
         let step = step(kind, head);
+        let behind = offset + step.len as u64;
+        if behind > FARTHEST {
+            return 0;
+        }
         kind = forget(step.next as u64, salt) as u8;
-        offset = opaque(forget(offset + step.len as u64, salt) & FARTHEST);
+        offset = opaque(forget(behind, salt) & FARTHEST);
         nth += 1;
     }
     if kind == TCP { offset } else { 0 }
