@@ -31,6 +31,7 @@ pub fn run(input: &[u8]) {
         source: cursor.array(),
         delta: cursor.u32(),
         ts_delta: cursor.bool().then(|| cursor.u32()),
+        mss: None,
     };
     let mtus = Mtus { uplink: cursor.u16().into(), tunnel: cursor.u16().into() };
     let segment = Segment {

@@ -91,24 +91,25 @@ pub fn check(
     let before = neighbourhood.wrapping_sub(1) & (u32::MAX >> PLACE_SHIFT);
     let mut made = slot;
     let mut tries = 0;
+    let mut near = false;
     while tries < 2 {
         let here = tag(keys, made, client, data, Proof::Place(neighbourhood));
-        if here == cookie.0 >> 16
-            || tag(keys, made, client, data, Proof::Place(before)) == cookie.0 >> 16
-        {
+        // The stream can only start in the neighbourhood that the place tag was made for.
+        if here == cookie.0 >> 16 {
             let exact = tag(keys, made, client, data, Proof::Exact(seq.0)) & 0xff;
-            // The stream can only start in the neighbourhood that the place tag was made for.
-            let starts = here == cookie.0 >> 16 && exact == cookie.0 >> 8 & 0xff;
-            return Some(Admitted {
-                cookie,
-                client_isn: if starts { Some(seq.minus(1)) } else { None },
-                options: decode(data),
-            });
+            if exact == cookie.0 >> 8 & 0xff {
+                let client_isn = Some(seq.minus(1));
+                return Some(Admitted { cookie, client_isn, options: decode(data) });
+            }
+            near = true;
+        } else if tag(keys, made, client, data, Proof::Place(before)) == cookie.0 >> 16 {
+            near = true;
         }
+        // What lies near by the younger slot's tag may by chance be the beginning by the older one's.
         made = made.wrapping_sub(1);
         tries += 1;
     }
-    None
+    if near { Some(Admitted { cookie, client_isn: None, options: decode(data) }) } else { None }
 }
 
 /// The TSval of our SYN-ACK (RFC 7323 §5.4): milliseconds, so that they go on from one connection of a tuple to
@@ -222,7 +223,6 @@ mod tests {
             let mss = options.mss.unwrap_or(DEFAULT_MSS);
             let class = admitted.options.mss.unwrap();
             prop_assert!(class <= mss || class == MSS_CLASSES[0]);
-            prop_assert!(check(&keys, now + 2 * SLOT, &client, seq, cookie).is_none());
         }
 
         #[test]
@@ -265,6 +265,45 @@ mod tests {
         // Expected: 4 / 2^16 of the tries parked (24.4), 2 / 2^24 forged (0.05).
         assert!((10..45).contains(&parked), "{parked} of {tries} parked");
         assert!(forged <= 1, "{forged} of {tries} forged");
+    }
+
+    /// The tags of two slots agree once in 2^15 times; the hello counts all the same.
+    #[test]
+    fn a_younger_slot_that_looks_alike_hides_nothing() {
+        let keys = keys(*b"0123456789abcdef");
+        let client = ClientKey::new([192, 0, 2, 1], [0x80, 0], [198, 51, 100, 1], [1, 187]);
+        let mut alike = 0;
+        for nth in 0..400_000u32 {
+            let isn = Seq(nth.wrapping_mul(0x9e37_79b1));
+            let cookie = mint(&keys, 6 * SLOT, &client, isn, &SynOptions::default());
+            let place = isn.plus(1).0 >> PLACE_SHIFT;
+            let younger = [place, place.wrapping_sub(1) & (u32::MAX >> PLACE_SHIFT)]
+                .map(|place| tag(&keys, 7, &client, cookie.0 & 0xff, Proof::Place(place)));
+            if younger.contains(&(cookie.0 >> 16)) {
+                alike += 1;
+                let admitted = check(&keys, 7 * SLOT, &client, isn.plus(1), cookie);
+                assert_eq!(admitted.and_then(|admitted| admitted.client_isn), Some(isn));
+            }
+        }
+        assert!(alike > 2, "{alike} of them");
+    }
+
+    #[test]
+    fn the_old_are_strangers() {
+        let keys = keys(*b"0123456789abcdef");
+        let client = ClientKey::new([192, 0, 2, 1], [0x80, 0], [198, 51, 100, 1], [1, 187]);
+        let (mut parked, mut proven) = (0, 0);
+        for nth in 0..100_000u32 {
+            let isn = Seq(nth.wrapping_mul(0x9e37_79b1));
+            let cookie = mint(&keys, 6 * SLOT, &client, isn, &SynOptions::default());
+            match check(&keys, 8 * SLOT, &client, isn.plus(1), cookie) {
+                Some(Admitted { client_isn: Some(_), .. }) => proven += 1,
+                Some(Admitted { client_isn: None, .. }) => parked += 1,
+                None => {}
+            }
+        }
+        // Expected: 4 / 2^16 of them parked (6.1), 2 / 2^24 proven (0.01), as of any stranger's.
+        assert!(parked < 20 && proven == 0, "{parked} parked, {proven} proven");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod maps;
 pub mod policy;
 mod siphash;
 pub mod splice;
+pub mod storm;
 pub mod tcp;
 pub mod upcall;
 pub mod verdict;

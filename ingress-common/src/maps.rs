@@ -113,10 +113,34 @@ pub struct ToBackend {
     pub closing: u8,
     /// One where both ends have timestamps.
     pub timestamps: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// What the backend announced, see [`ToBackend::mss`]; zero where it takes more than Ethernet carries.
+    pub small: u8,
     /// The TSval that we showed the client less the backend's: subtracted from TSecr.
     pub ts_delta: [u8; 4],
+}
+
+/// The MSS that every backend is taken to have: what a peer without the option means over IPv4.
+pub const LEAST_MSS: u16 = crate::tcp::DEFAULT_MSS;
+/// The octets of one step of [`ToBackend::small`].
+const MSS_STEP: u16 = 4;
+
+impl ToBackend {
+    /// `small` for a backend that announced this MSS.
+    #[must_use]
+    pub const fn small(announced: u16) -> u8 {
+        let steps = announced.saturating_sub(LEAST_MSS).div_ceil(MSS_STEP);
+        if steps < u8::MAX as u16 { steps as u8 + 1 } else { 0 }
+    }
+
+    /// The MSS that the backend announced, at most three octets more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mss(&self) -> Option<u16> {
+        match self.small {
+            0 => None,
+            small => Some(LEAST_MSS + (small as u16 - 1) * MSS_STEP),
+        }
+    }
 }
 
 /// Backend → client. Written once by the daemon, as [`ToBackend`].
@@ -252,8 +276,8 @@ pub struct Listener {
     pub sack: u8,
     /// An [`Offer`] as its number: timestamps, to clients that offer them.
     pub timestamps: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// One where `mss` is what a backend announced, and less than the devices carry.
+    pub lowered: u8,
 }
 
 /// Whether a listener promises an option.
@@ -383,6 +407,22 @@ const _: () = {
     assert!(size_of::<Bucket>() == 16);
     assert!(size_of::<Host>() == 256);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_mss_fits_an_octet() {
+        for announced in 0..=u16::MAX {
+            let half = ToBackend { small: ToBackend::small(announced), ..ToBackend::default() };
+            match half.mss() {
+                Some(mss) => assert!(mss >= announced && mss - announced.max(LEAST_MSS) < 4),
+                None => assert!(announced > 1500, "{announced}"),
+            }
+        }
+    }
+}
 
 #[cfg(feature = "user")]
 mod pod {

@@ -103,6 +103,8 @@ counted! {
         ClientDenied = "client_denied",
         /// From the uplink to a site, where no rule of the closed policy lets it in and nothing asked for it.
         PolicyClosed = "policy_closed",
+        /// Of a flow whose ends do nothing but answer each other's acknowledgments, without an end.
+        AckStorm = "ack_storm",
     }
 }
 

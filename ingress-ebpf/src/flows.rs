@@ -43,15 +43,13 @@ pub fn add(counter: &mut u64, amount: u64) {
     }
 }
 
-/// The marks that a segment's flags leave on its half of the flow.
+/// The marks that a segment's flags leave on its half of the flow. Who goes on after a reset has sent none, or one that
+/// was not believed (RFC 7857 §2.2).
 #[inline(always)]
 pub fn closing(before: u8, flags: Flags) -> u8 {
     let mut closing = before;
     if flags.contains(Flags::FIN) {
         closing |= CLOSING_FIN;
     }
-    if flags.contains(Flags::RST) {
-        closing |= CLOSING_RST;
-    }
-    closing
+    if flags.contains(Flags::RST) { closing | CLOSING_RST } else { closing & !CLOSING_RST }
 }

@@ -41,7 +41,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdi
 /// From a tunnel.
 #[inline(always)]
 pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
-    let ip = parse(packet)?;
+    let mut ip = parse(packet)?;
     let from = routes::lookup(&ip.src_addr);
     let to = routes::lookup(&ip.dst_addr);
     let home = match from.destination() {
@@ -66,7 +66,7 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
     }
     match to.destination() {
         Destination::Kernel => Err(Verdict::Kernel),
-        Destination::Nat46 => to_client::from_backend(packet, &ip),
+        Destination::Nat46 => to_client::from_backend(packet, &mut ip),
         Destination::World => {
             let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
             route(packet, &ip, uplink, home.mtu, Traffic::Ipv6Out)

@@ -14,6 +14,7 @@ mod emit;
 mod flows;
 mod forward;
 mod gate;
+mod headers;
 mod icmp;
 #[cfg(feature = "log-packets")]
 mod log;
@@ -22,6 +23,7 @@ mod packet;
 mod policy;
 mod routes;
 mod shield;
+mod storm;
 mod synack;
 mod to_backend;
 mod to_client;

@@ -43,13 +43,19 @@ impl<const L2: usize> Packet<L2> {
     #[inline(always)]
     pub fn new(ctx: TcContext) -> Self {
         let packet = Self { skb: ctx.skb.skb };
-        let wanted = (L2 + HEADERS) as u32;
-        if packet.linear_len() < wanted as usize {
-            let len = packet.skb_len();
-            // SAFETY: the helper checks the length itself; pointers are taken anew after it.
-            unsafe { bpf_skb_pull_data(packet.skb, if len < wanted { len } else { wanted }) };
-        }
+        packet.pull_headers();
         packet
+    }
+
+    /// Does that again, after what stood behind the network header has moved up.
+    #[inline(always)]
+    pub fn pull_headers(&self) {
+        let wanted = (L2 + HEADERS) as u32;
+        if self.linear_len() < wanted as usize {
+            let len = self.skb_len();
+            // SAFETY: the helper checks the length itself; pointers are taken anew after it.
+            unsafe { bpf_skb_pull_data(self.skb, if len < wanted { len } else { wanted }) };
+        }
     }
 
     /// The skb, for the helpers.

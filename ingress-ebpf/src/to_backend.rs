@@ -4,6 +4,7 @@ use ingress_common::{
     checksum::Sum,
     maps::{ClientKey, ToBackend},
     splice::{Fields, OptionShift},
+    storm::{self, End},
     tcp::{self, Flags},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
@@ -16,6 +17,7 @@ use network_types::{
 use crate::{
     admit, clamp, count, devices, flows, icmp, options,
     packet::{ETH_P_IPV6, Packet, now},
+    storm::rages,
     upcall,
 };
 
@@ -25,6 +27,9 @@ const TCP_OFFSET: usize = 20;
 const CHECKSUM: usize = TCP_OFFSET + 16;
 /// What the network header gains.
 const GROWTH: i32 = 20;
+/// Who sends more than the backend's MSS is told so after a silence, which is what a lost segment looks like, and
+/// not while everything gets through.
+const PAUSE: u64 = 100_000_000;
 
 /// A TCP segment over IPv4 whose headers have been read and found whole.
 pub struct Segment {
@@ -89,8 +94,22 @@ fn established<const L2: usize>(
     if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
         return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
     }
+    if let Some(mss) = flow.mss()
+        && packet.largest(*len, headers) > (TCP_OFFSET + tcp::HEADER_LEN) as u32 + mss as u32
+        && now().saturating_sub(flow.last_seen) > PAUSE
+        && upcall::take_token()
+    {
+        // It is forwarded all the same: most backends take it, and not every client hears what it is told.
+        upcall::hand_up(packet, Upcall::TooBig);
+    }
 
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
+    if storm::is_bare(*flags, segment.payload, *options_len, flow.timestamps != 0) {
+        let ClientKey { client, client_port, listen_port, .. } = segment.key;
+        if rages(storm::slot(client, client_port, listen_port), End::Client, &old) {
+            return Err(Verdict::Drop(DropReason::AckStorm));
+        }
+    }
     let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
     let new = old.to_backend(flow.delta, expand);
     let stamped = flow.timestamps != 0 && flags.contains(Flags::ACK);

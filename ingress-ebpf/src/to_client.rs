@@ -7,6 +7,7 @@ use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, ToClient},
     splice::{Fields, OptionShift},
+    storm::{self, End},
     tcp::{self, Flags, Seq},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
@@ -17,8 +18,9 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows, options,
+    clamp, count, devices, flows, headers, options,
     packet::{ETH_P_IP, Packet, now},
+    storm::rages,
     upcall,
 };
 
@@ -45,9 +47,9 @@ const WATCH_RANGE: i32 = 1 << 24;
 #[inline(always)]
 pub fn from_backend<const L2: usize>(
     packet: &Packet<L2>,
-    ip: &Ipv6Hdr,
+    ip: &mut Ipv6Hdr,
 ) -> Result<Verdict, Verdict> {
-    if ip.next_hdr != TCP {
+    if ip.next_hdr != TCP && !headers::take_off(packet, ip)? {
         return icmp_error(packet, ip);
     }
     let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
@@ -101,12 +103,17 @@ fn established<const L2: usize>(
     }
 
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
+    let options_len = clamp::options_len(tcp);
+    if storm::is_bare(flags, len - headers, options_len, flow.timestamps != 0)
+        && rages(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, &old)
+    {
+        return Err(Verdict::Drop(DropReason::AckStorm));
+    }
     // The window of a SYN-ACK is never scaled (RFC 7323 §2.2).
     let (from, to) =
         if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
     let new = old.to_client(flow.delta, from, to);
     let shift = OptionShift::to_client(flow.ts_delta, flow.timestamps != 0);
-    let options_len = clamp::options_len(tcp);
     let moved = options::shift(packet, TCP_OFFSET + tcp::HEADER_LEN, options_len, &shift)?;
     let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.

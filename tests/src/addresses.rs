@@ -20,6 +20,8 @@ pub const DNS4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const WWW6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x80);
 /// The database server at home; nothing listens on its port 443.
 pub const DB6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x81);
+/// A neighbour of the servers that no kernel owns: for servers made of raw packets.
+pub const RAW_SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 1, 0, 0, 0x77);
 /// Whom the servers see in place of [`CLIENT4`].
 pub const CLIENT_NAT46: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0xc000, 0x0202);
 

@@ -1,6 +1,6 @@
 //! TCP segments over IPv4 and IPv6: built byte by byte, and read.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// TCP's flags, where they stand in the header.
 pub mod flag {
@@ -117,9 +117,38 @@ impl Segment {
 /// An IPv4 packet with right checksums.
 #[must_use]
 pub fn packet4(source: SocketAddrV4, destination: SocketAddrV4, segment: &Segment) -> Vec<u8> {
+    let addresses = [source.ip().octets(), destination.ip().octets()].concat();
+    let tcp = tcp(source.port(), destination.port(), &addresses, segment);
+    let tcp_len = u16::try_from(tcp.len()).unwrap_or(u16::MAX);
+    let mut packet = vec![0x45, 0];
+    packet.extend((tcp_len + 20).to_be_bytes());
+    packet.extend([0, 0, 0x40, 0, segment.hops, 6, 0, 0]);
+    packet.extend(source.ip().octets());
+    packet.extend(destination.ip().octets());
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet.extend(tcp);
+    packet
+}
+
+/// An IPv6 packet with a right checksum.
+#[must_use]
+pub fn packet6(source: SocketAddrV6, destination: SocketAddrV6, segment: &Segment) -> Vec<u8> {
+    let addresses = [source.ip().octets(), destination.ip().octets()].concat();
+    let tcp = tcp(source.port(), destination.port(), &addresses, segment);
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(u16::try_from(tcp.len()).unwrap_or(u16::MAX).to_be_bytes());
+    packet.extend([6, segment.hops]);
+    packet.extend(addresses);
+    packet.extend(tcp);
+    packet
+}
+
+/// Header and data, the checksum over these addresses.
+fn tcp(source: u16, destination: u16, addresses: &[u8], segment: &Segment) -> Vec<u8> {
     let mut tcp = Vec::new();
-    tcp.extend(source.port().to_be_bytes());
-    tcp.extend(destination.port().to_be_bytes());
+    tcp.extend(source.to_be_bytes());
+    tcp.extend(destination.to_be_bytes());
     tcp.extend(segment.seq.to_be_bytes());
     tcp.extend(segment.ack.to_be_bytes());
     let mut options = segment.options.clone();
@@ -130,25 +159,11 @@ pub fn packet4(source: SocketAddrV4, destination: SocketAddrV4, segment: &Segmen
     tcp.extend([0; 4]);
     tcp.extend(&options);
     tcp.extend(&segment.payload);
-
-    let tcp_len = u16::try_from(tcp.len()).unwrap_or(u16::MAX);
-    let mut pseudo = Vec::new();
-    pseudo.extend(source.ip().octets());
-    pseudo.extend(destination.ip().octets());
-    pseudo.extend([0, 6]);
-    pseudo.extend(tcp_len.to_be_bytes());
-    pseudo.extend(&tcp);
+    let len = u16::try_from(tcp.len()).unwrap_or(u16::MAX);
+    // The pseudo-headers of both protocols sum up alike.
+    let pseudo = [addresses, &[0, 6], &len.to_be_bytes(), &tcp].concat();
     tcp[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
-
-    let mut packet = vec![0x45, 0];
-    packet.extend((tcp_len + 20).to_be_bytes());
-    packet.extend([0, 0, 0x40, 0, segment.hops, 6, 0, 0]);
-    packet.extend(source.ip().octets());
-    packet.extend(destination.ip().octets());
-    let sum = checksum(&packet);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    packet.extend(tcp);
-    packet
+    tcp
 }
 
 /// The internet checksum (RFC 1071).

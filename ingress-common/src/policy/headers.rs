@@ -59,6 +59,19 @@ pub fn step(kind: u8, head: [u8; 8]) -> Step {
     Step { next, len, fragment: None }
 }
 
+/// Whether a translator to IPv4 leaves such a header out (RFC 7915 §5.1): options, a way that has been gone to its end,
+/// and a fragment header without fragments. An authentication header would not hold afterwards.
+#[inline(always)]
+#[must_use]
+pub fn is_left_out(kind: u8, head: [u8; 8]) -> bool {
+    match kind {
+        HOP_BY_HOP | DESTINATION => true,
+        ROUTING => head[3] == 0,
+        FRAGMENT => matches!(step(kind, head).fragment, Some(Fragment { whole: true, .. })),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +92,23 @@ mod tests {
             let read = step(FRAGMENT, [6, 99, offset[0], offset[1], 1, 2, 3, 4]);
             let fragment = Fragment { id: [1, 2, 3, 4], first, whole };
             assert_eq!(read, Step { next: 6, len: 8, fragment: Some(fragment) });
+        }
+    }
+
+    #[test]
+    fn what_ipv4_has_no_place_for_is_left_out() {
+        for (kind, head, left_out) in [
+            (HOP_BY_HOP, [6, 0, 1, 4, 0, 0, 0, 0], true),
+            (DESTINATION, [6, 2, 1, 4, 0, 0, 0, 0], true),
+            (ROUTING, [6, 2, 4, 0, 0, 0, 0, 0], true),
+            (ROUTING, [6, 2, 4, 1, 0, 0, 0, 0], false),
+            (FRAGMENT, [6, 0, 0, 0, 1, 2, 3, 4], true),
+            (FRAGMENT, [6, 0, 0, 1, 1, 2, 3, 4], false),
+            (FRAGMENT, [6, 0, 0, 8, 1, 2, 3, 4], false),
+            (AUTHENTICATION, [6, 4, 0, 0, 0, 0, 0, 0], false),
+            (17, [0; 8], false),
+        ] {
+            assert_eq!(is_left_out(kind, head), left_out, "{kind} {head:?}");
         }
     }
 

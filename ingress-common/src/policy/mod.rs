@@ -11,7 +11,7 @@ mod tables;
 pub use connection::{
     Connection, ESTABLISHED, FRESH, LINGERING, TRANSITORY, UDP_IDLE, may_have_begun_before,
 };
-pub use headers::{Fragment, MOST_HEADERS, Step, is_header, step};
+pub use headers::{Fragment, MOST_HEADERS, Step, is_header, is_left_out, step};
 pub use judge::{Approach, Judgement, Rules, client_may, judge};
 pub use tables::{
     ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, Place, Service, Settings, Source, mapped,

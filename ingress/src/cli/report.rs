@@ -112,13 +112,16 @@ fn policy_row(policy: &PolicyStatus) -> String {
 }
 
 fn listen_row(listener: &Listener) -> comfy_table::Cell {
-    let Listener { address, protocol, timestamps, sack } = listener;
+    let Listener { address, protocol, timestamps, sack, mss, mss_lowered } = listener;
     let lacking: Vec<&str> = [("timestamps", timestamps), ("SACK", sack)]
         .into_iter()
         .filter(|(_, promised)| **promised == Promised::Withdrawn)
         .map(|(what, _)| what)
         .collect();
-    let row = format!("{address} {protocol}");
+    let mut row = format!("{address} {protocol}");
+    if *mss_lowered {
+        row += &format!(", segments of {mss} octets: a backend takes no more");
+    }
     match lacking.join(" and ") {
         none if none.is_empty() => text(row),
         what => pending(format!("{row}, no {what}: a backend lacks it; reload tries again")),

@@ -200,6 +200,12 @@ pub struct Listener {
     /// Whether clients are promised SACK.
     #[serde(default)]
     pub sack: Promised,
+    /// The MSS that clients are promised.
+    #[serde(default)]
+    pub mss: u16,
+    /// Whether it is that of a backend, and less than the devices carry.
+    #[serde(default)]
+    pub mss_lowered: bool,
 }
 
 /// Whether an option is promised to clients that offer it.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddrV4,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -18,7 +19,7 @@ use tokio::{
 
 use killing::Killed;
 
-use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Withdrawal, shared::Shared};
+use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
     flows::{FlowTable, Survey},
@@ -108,7 +109,7 @@ struct Core {
     started: Instant,
     resolutions: mpsc::UnboundedSender<Resolved>,
     survey_results: mpsc::Sender<Survey>,
-    withdrawals: mpsc::Sender<Withdrawal>,
+    lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     shared: Arc<Shared>,
 }
 
@@ -121,7 +122,7 @@ impl Engine {
         maps: Maps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
-        withdrawals: mpsc::Sender<Withdrawal>,
+        lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     ) -> Result<Self> {
         let Maps { upcalls, mut marks, debts, secrets, flows } = maps;
         let owing = debts.list().into_iter().map(|(key, _)| key).collect();
@@ -148,7 +149,7 @@ impl Engine {
             started: Instant::now(),
             resolutions,
             survey_results,
-            withdrawals,
+            lessons,
             shared,
         };
         let upcalls = Upcalls::new(upcalls).context("watch the ring buffer")?;

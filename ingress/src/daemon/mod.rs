@@ -60,7 +60,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let netlink = Netlink::connect()?;
     let counters = Arc::new(tables.counters);
     let (requests, inbox) = mpsc::channel(16);
-    let (withdraw, withdrawals) = mpsc::channel(64);
+    let (teach, lessons) = mpsc::channel(64);
     let mut reconciler = Reconciler::new(
         claim,
         dataplane,
@@ -85,7 +85,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         },
         shared.clone(),
         inbox,
-        withdraw,
+        teach,
     )?;
     // The tables are complete, keys and heartbeat included, before the first program runs.
     engine.beat()?;
@@ -108,7 +108,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         tokio::spawn(server.serve());
     }
     let mut engine = tokio::spawn(engine.run());
-    let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, withdrawals));
+    let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, lessons));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -40,7 +40,7 @@ pub struct Plan {
     pub listening: HashMap<SocketAddrV4, Listening>,
 }
 
-/// What is listened on already, with offers that were withdrawn.
+/// What is listened on already, with offers that were withdrawn and sizes that were lowered.
 pub type Known = HashMap<ListenerKey, Listener>;
 
 /// Brings configuration and network together. `numbers` are the sites' indices in `SITES`.
@@ -154,13 +154,14 @@ fn listeners(
                 };
                 let wanted = if listen.timestamps { Offer::On } else { Offer::Off };
                 let before = known.get(&key).copied().unwrap_or_default();
+                let lowered = before.lowered != 0 && u16::from_be_bytes(before.mss) < mss;
                 let promise = Listener {
-                    mss: mss.to_be_bytes(),
+                    mss: if lowered { before.mss } else { mss.to_be_bytes() },
                     window: WINDOW.to_be_bytes(),
                     scale: PROMISED_SCALE,
                     sack: unless_withdrawn(Offer::On, before.sack),
                     timestamps: unless_withdrawn(wanted, before.timestamps),
-                    reserved: 0,
+                    lowered: u8::from(lowered),
                 };
                 keys.insert(key, promise);
                 listening.insert(
@@ -292,6 +293,24 @@ mod tests {
             plan(&Config::of_one_home(), &[0], &network(), &known).listeners,
             first.listeners
         );
+    }
+
+    #[test]
+    fn what_was_lowered_stays_lowered() {
+        let first = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
+        let (key, promise) = first.listeners.iter().next().unwrap();
+        let lowered = Listener { mss: 1000u16.to_be_bytes(), lowered: 1, ..*promise };
+        let known = Known::from([(*key, lowered)]);
+        let second = plan(&Config::of_one_home(), &[0], &network(), &known);
+        assert_eq!(second.listeners, known);
+        // Nobody confirms it any more.
+        let known = Known::from([(*key, Listener { lowered: 0, ..lowered })]);
+        let third = plan(&Config::of_one_home(), &[0], &network(), &known);
+        assert_eq!(third.listeners, first.listeners);
+        // A tunnel that carries less counts, and is no lesson.
+        let known = Known::from([(*key, Listener { mss: 1380u16.to_be_bytes(), ..lowered })]);
+        let fourth = plan(&Config::of_one_home(), &[0], &network(), &known);
+        assert_eq!(fourth.listeners, first.listeners);
     }
 
     #[test]

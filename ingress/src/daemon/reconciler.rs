@@ -4,14 +4,17 @@ use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::{
-    maps::{Device, ListenerKey, Offer},
-    verdict::Cookie,
-};
+use ingress_common::{maps::Device, verdict::Cookie};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
+
+mod lessons;
+mod sizes;
+
+pub use lessons::Lesson;
+pub use sizes::is_news;
 
 use super::{
     clock::boot_nanos,
@@ -25,16 +28,13 @@ use crate::{
     dataplane::{
         Claim, Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames,
     },
-    handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
     policy::compile,
 };
+use sizes::Sizes;
 
 /// A request to read the configuration again: what has changed, or why it was refused.
 pub type Reload = oneshot::Sender<Result<Vec<String>, String>>;
-
-/// A promise that a backend could not keep, and the port where it was made.
-pub type Withdrawal = (SocketAddrV4, Promise);
 
 /// Changes of the network come in bursts; one look after the burst serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -62,6 +62,7 @@ pub struct Reconciler {
     guard: Guard,
     /// What the guard wants, where the configuration leaves it to that.
     wanted: Shield,
+    sizes: Sizes,
     shared: Arc<Shared>,
 }
 
@@ -76,7 +77,8 @@ impl Reconciler {
         shared: Arc<Shared>,
     ) -> Self {
         let (guard, wanted) = (Guard::default(), Shield::Off);
-        Self { claim, dataplane, maps, netlink, counters, policy: None, guard, wanted, shared }
+        let (policy, sizes) = (None, Sizes::default());
+        Self { claim, dataplane, maps, netlink, counters, policy, guard, wanted, sizes, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -86,7 +88,7 @@ impl Reconciler {
     pub async fn run(
         mut self,
         mut reloads: mpsc::Receiver<Reload>,
-        mut withdrawals: mpsc::Receiver<Withdrawal>,
+        mut lessons: mpsc::Receiver<(SocketAddrV4, Lesson)>,
     ) -> Result<()> {
         let mut due = Instant::now() + AT_LEAST_EVERY;
         let mut second = interval(Duration::from_secs(1));
@@ -108,8 +110,8 @@ impl Reconciler {
                         due = Instant::now();
                     }
                 }
-                Some((listen, promise)) = withdrawals.recv() => {
-                    if let Err(error) = self.withdraw(listen, promise).await {
+                Some((listen, lesson)) = lessons.recv() => {
+                    if let Err(error) = self.learn(listen, lesson).await {
                         tracing::error!(%listen, "what is promised there stays promised: {error:#}");
                     }
                 }
@@ -153,32 +155,9 @@ impl Reconciler {
     pub async fn reconcile(&mut self) -> Result<()> {
         let config = self.shared.config();
         let network = self.netlink.snapshot().await?;
-        let known = self.maps.listeners.list()?;
+        let mut known = self.maps.listeners.list()?;
+        self.sizes.recall(&mut known, Instant::now());
         self.apply(&config, &network, &known)
-    }
-
-    /// The map is the memory: the next daemon finds there what this one has learned.
-    async fn withdraw(&mut self, listen: SocketAddrV4, promise: Promise) -> Result<()> {
-        let key = ListenerKey {
-            address: listen.ip().octets(),
-            port: listen.port().to_be_bytes(),
-            reserved: [0; 2],
-        };
-        let Some(mut listener) = self.maps.listeners.list()?.remove(&key) else { return Ok(()) };
-        let (offer, what) = match promise {
-            Promise::Timestamps => (&mut listener.timestamps, "timestamps"),
-            Promise::Sack => (&mut listener.sack, "SACK"),
-        };
-        if Offer::from_number(*offer) != Offer::On {
-            return Ok(());
-        }
-        *offer = Offer::Withdrawn as u8;
-        tracing::warn!(
-            %listen,
-            "a backend lacks {what}: clients are promised none any more; `ingressctl reload` tries again"
-        );
-        self.maps.listeners.set(&key, listener)?;
-        self.reconcile().await
     }
 
     fn apply(&mut self, config: &Config, network: &Snapshot, known: &Known) -> Result<()> {
@@ -303,7 +282,7 @@ impl Reconciler {
         fixed(&old, &new)?;
         let changes = changes(&old, &new);
         let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
-        // Withdrawn offers are made again: the operator may have mended what was missing.
+        // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
         let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
         if old.uplink != new.uplink {
             (self.guard, self.wanted) = (Guard::default(), Shield::Off);
@@ -316,6 +295,7 @@ impl Reconciler {
             }
             return Err(format!("the old configuration stays in force: {error:#}"));
         }
+        self.sizes = Sizes::default();
         self.shared.resolver.update(&new.dns, &new.hosts);
         self.shared.set_config(new);
         Ok(changes)

@@ -54,7 +54,8 @@ pub(super) fn tuple(key: &ClientKey) -> ClientTuple {
 pub(super) fn spliced(client: [u8; 4], listen: [u8; 4], half: &ToBackend) -> Spliced {
     let delta = u32::from_be_bytes(half.delta);
     let ts_delta = (half.timestamps != 0).then(|| u32::from_be_bytes(half.ts_delta));
-    Spliced { client, listen, backend: half.backend, source: half.source, delta, ts_delta }
+    let (backend, source) = (half.backend, half.source);
+    Spliced { client, listen, backend, source, delta, ts_delta, mss: half.mss() }
 }
 
 pub(super) fn return_key(key: &ClientKey, half: &ToBackend) -> BackendKey {
@@ -84,7 +85,7 @@ pub(super) fn to_backend(tuple: ClientTuple, splice: &Splice, host: u32, now: u6
         expand,
         closing: 0,
         timestamps: u8::from(splice.ts_delta.is_some()),
-        reserved: 0,
+        small: ToBackend::small(splice.announced),
         ts_delta: splice.ts_delta.unwrap_or(0).to_be_bytes(),
     }
 }
@@ -134,6 +135,7 @@ pub(super) fn splice(flow: &Flow, back: &ToClient, host: HostName, owed: &Owed) 
         backend_scale: scaled.then_some(back.backend_scale),
         client_sack: false,
         backend_sack: false,
+        announced: there.mss().unwrap_or(u16::MAX),
         ts_delta: (there.timestamps != 0).then(|| u32::from_be_bytes(there.ts_delta)),
         watch: Some(Seq(u32::from_be_bytes(back.watched))),
     }

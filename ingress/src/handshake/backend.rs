@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) sack_permitted: bool,
     /// Its clock in the SYN-ACK and the latest since, where both ends have timestamps.
     pub(super) clock: Option<Clock>,
+    /// The MSS that it announced.
+    pub(super) announced: u16,
     /// The largest segment that both ends and the tunnel take.
     pub(super) mss: u16,
 }
@@ -180,6 +182,7 @@ impl Attempt {
             window_scale: offered.window_scale.and(segment.options.window_scale),
             sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
             clock,
+            announced: own,
             mss: own.min(offered.mss.unwrap_or(own)),
         };
         if client.requests.is_empty() {

@@ -60,6 +60,7 @@ pub(super) fn deliver(
         backend_scale: peer.window_scale,
         client_sack: offered.sack_permitted,
         backend_sack: peer.sack_permitted,
+        announced: peer.announced,
         ts_delta: client
             .timestamps
             .zip(peer.clock)

@@ -273,6 +273,8 @@ pub struct Splice {
     pub client_sack: bool,
     /// The backend agreed to SACK.
     pub backend_sack: bool,
+    /// The MSS that the backend announced.
+    pub announced: u16,
     /// Where both ends have timestamps: what to add to the backend's for the client, which was shown another
     /// clock in our SYN-ACK.
     pub ts_delta: Option<u32>,

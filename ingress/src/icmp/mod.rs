@@ -87,6 +87,8 @@ pub struct Spliced {
     pub delta: u32,
     /// What its timestamps are raised by, where both ends have them.
     pub ts_delta: Option<u32>,
+    /// The MSS that the backend announced, where that is small.
+    pub mss: Option<u16>,
 }
 
 impl Spliced {

@@ -20,6 +20,7 @@ fn flow() -> Spliced {
         source: "64:ff9b:1::c000:202".parse::<Ipv6Addr>().unwrap().octets(),
         delta: DELTA,
         ts_delta: Some(TS_DELTA),
+        mss: None,
     }
 }
 

@@ -41,7 +41,7 @@ pub const PROMISE: Listener = Listener {
     scale: 7,
     sack: Offer::On as u8,
     timestamps: Offer::On as u8,
-    reserved: 0,
+    lowered: 0,
 };
 
 /// The cookie's secret.
@@ -131,6 +131,7 @@ pub fn splice() -> Splice {
         backend_scale: Some(7),
         client_sack: true,
         backend_sack: true,
+        announced: 1440,
         ts_delta: None,
         watch: None,
     }

@@ -4,7 +4,9 @@
 //! programs for devices without one run in `wire`, on real ones.
 
 mod admission;
+mod announced;
 mod device;
+mod headers;
 mod icmp4;
 mod ipv6;
 mod limits;
@@ -15,6 +17,7 @@ mod policy;
 mod shield;
 mod speed;
 mod spoofing;
+mod storm;
 mod strangers;
 mod sums;
 mod synack;

@@ -94,6 +94,35 @@ fn a_backend_without_timestamps_costs_one_reset() -> Result<()> {
     Ok(())
 }
 
+/// A client that was promised SACK waits for blocks that never come, and may find its losses later than it would.
+/// Nothing is lost by it, and the next client is promised none.
+#[test]
+fn a_backend_without_sack_is_learned_of_and_nothing_is_lost() -> Result<()> {
+    let stage = stage();
+    let file = some_file(&stage)?;
+    let _tuned = Tuned::new(&stage.lab, [USUAL, Ends { sack: false, ..USUAL }])?;
+    stage.daemon()?.ctl(&["reload"])?;
+    let lossy = Impairment { seed: 11, loss: 0.01, duplicate: 0.0, reorder: 0.0, delay: 1 };
+    let _impaired = Impaired::start(&stage.lab, Wire::Client, &lossy)?;
+    for promised in [true, false] {
+        let before = counter(&stage.lab.client, "TCPTimeouts")?;
+        let watch = Watch::start(&stage.lab)?;
+        let begun = std::time::Instant::now();
+        let up = stage.by_name(WWW, "/options-up.bin")?.upload(&file).run()?;
+        let took = begun.elapsed();
+        let watched = watch.stop(&[up.local_port()])?;
+        assert_eq!(up.exit_code(), 0, "{}", up.error());
+        let stored = stage.web.root().join("options-up.bin");
+        assert!(same_content(&stored, &file)?, "what was stored is not what was sent");
+        std::fs::remove_file(stored)?;
+        assert_eq!(watched[0].syn_ack_at_client()?.option(4).is_some(), promised);
+        let timeouts = counter(&stage.lab.client, "TCPTimeouts")? - before;
+        println!("promised SACK: {promised}, {took:?}, {timeouts} timeouts");
+    }
+    assert_eq!(listen_row(&stage, 443)?["sack"], "withdrawn");
+    Ok(())
+}
+
 #[test]
 fn the_operator_may_want_none() -> Result<()> {
     let stage = stage();
@@ -162,11 +191,15 @@ fn some_file(stage: &Stage) -> Result<PathBuf> {
 
 /// Segments that a machine has dropped for an old timestamp.
 fn paws(machine: &Namespace) -> Result<u64> {
+    counter(machine, "PAWSEstab")
+}
+
+fn counter(machine: &Namespace, wanted: &str) -> Result<u64> {
     let text = machine.proc_net("netstat")?;
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
     let (names, values) = (lines.next().context("no names")?, lines.next().context("no values")?);
     let mut both = names.split_whitespace().zip(values.split_whitespace());
-    let (_, count) = both.find(|(name, _)| *name == "PAWSEstab").context("no PAWSEstab")?;
+    let (_, count) = both.find(|(name, _)| *name == wanted).context("no such counter")?;
     Ok(count.parse()?)
 }
 

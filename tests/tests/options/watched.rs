@@ -61,6 +61,13 @@ impl Watched {
         Ok(&syn.context("no SYN at the backend")?.1)
     }
 
+    /// Our SYN-ACK, as the client gets it.
+    pub fn syn_ack_at_client(&self) -> Result<&Segment> {
+        let syn_ack =
+            self.client.iter().find(|(by_client, s)| !by_client && s.flags & flag::SYN != 0);
+        Ok(&syn_ack.context("no SYN-ACK at the client")?.1)
+    }
+
     /// Timestamps on every segment or on none, and no echo of what was never said.
     pub fn check_timestamps(&self, agreed: bool) {
         for (place, segments) in [("client", &self.client), ("backend", &self.backend)] {

@@ -176,6 +176,7 @@ fn flow() -> Spliced {
         source: SOURCE.octets(),
         delta: 0,
         ts_delta: None,
+        mss: None,
     }
 }
 

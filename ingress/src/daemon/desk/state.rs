@@ -33,6 +33,8 @@ impl Desk {
                 protocol: listening.protocol,
                 timestamps: Offer::from_number(listening.promise.timestamps).into(),
                 sack: Offer::from_number(listening.promise.sack).into(),
+                mss: u16::from_be_bytes(listening.promise.mss),
+                mss_lowered: listening.promise.lowered != 0,
             })
             .collect();
         listen.sort_by_key(|listener| listener.address);

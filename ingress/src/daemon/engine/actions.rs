@@ -1,7 +1,7 @@
 //! What the handshakes want done, done.
 
 use std::{
-    net::SocketAddrV6,
+    net::{SocketAddrV4, SocketAddrV6},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use super::{Core, inherit::debt, log_send, warn};
 use crate::{
     daemon::{
         clock::boot_nanos,
+        reconciler::{Lesson, is_news},
         shared::{Shared, Tally},
     },
     dns::{LookupError, select},
@@ -54,7 +55,7 @@ impl Core {
             },
             // Should there be no room, the next handshake finds the same.
             Action::Withdraw { tuple, promise } => {
-                let _ = self.withdrawals.try_send((tuple.listen, promise));
+                let _ = self.lessons.try_send((tuple.listen, Lesson::Lacks(promise)));
             }
             Action::Install { tuple, splice } => self.install(tuple, &splice),
             Action::Uninstall { tuple } => {
@@ -82,6 +83,7 @@ impl Core {
         match self.flows.install(tuple, splice, boot_nanos()) {
             Ok(()) => {
                 Tally::bump(&self.shared.tally.opened);
+                self.learn_size(tuple.listen, splice.announced);
                 if splice.watch.is_some() {
                     self.watched.insert(backend_key, tuple);
                 }
@@ -97,6 +99,13 @@ impl Core {
         }
         self.marks.unpend(&client_key);
         self.unexpect(&backend_key);
+    }
+
+    fn learn_size(&self, listen: SocketAddrV4, announced: u16) {
+        let applied = self.shared.applied();
+        if applied.listeners.get(&listen).is_some_and(|port| is_news(&port.promise, announced)) {
+            let _ = self.lessons.try_send((listen, Lesson::Takes(announced)));
+        }
     }
 
     /// Both ends are told that there will be no connection, in the place of what was to be sent to the backend: that

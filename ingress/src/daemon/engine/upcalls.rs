@@ -33,6 +33,8 @@ pub(super) struct NotListed;
 
 /// Assumed of a device that is not there.
 const LEAST_MTU: u32 = 1280;
+/// What IPv6 and TCP headers take of an MTU.
+const HEADERS: u32 = 60;
 
 impl Core {
     pub(super) fn on_upcall(&mut self, upcall: FromKernel) {
@@ -126,8 +128,9 @@ impl Core {
             [first, ..] if first >> 4 == 4 => {
                 let Some(read) = wire::read_v4(packet, usize::MAX) else { return };
                 let tuple = ClientTuple { client: read.source, listen: read.destination };
-                let Some((_, site)) = self.flows.by_client(&client_key(tuple)) else { return };
-                if let Some(error) = for_client(packet, mtu(applied.tunnel(site))) {
+                let Some((flow, site)) = self.flows.by_client(&client_key(tuple)) else { return };
+                let backend = flow.mss.map_or(u32::MAX, |mss| u32::from(mss) + HEADERS);
+                if let Some(error) = for_client(packet, mtu(applied.tunnel(site)).min(backend)) {
                     log_send(self.transmit.packet_v4(&error, *read.source.ip()));
                 }
             }

@@ -1,0 +1,90 @@
+//! Extension headers of what a backend sends, which IPv4 has no place for (RFC 7915 §5.1).
+
+use aya_ebpf::{
+    bindings::{
+        __sk_buff, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET,
+        bpf_adj_room_mode::BPF_ADJ_ROOM_NET,
+    },
+    helpers::{bpf_skb_adjust_room, bpf_skb_load_bytes},
+};
+use ingress_common::{
+    checksum::Sum,
+    maps::TCP,
+    policy::{is_left_out, step},
+    verdict::Verdict,
+    verifier::{forget, opaque},
+};
+use network_types::ip::Ipv6Hdr;
+
+use crate::packet::{Packet, done, now};
+
+const IPV6: u64 = 40;
+/// Offset of the length, with next header and hop limit behind it.
+const PAYLOAD_LEN: usize = 4;
+/// Nobody sends more of them in front of TCP.
+const MOST: u32 = 4;
+/// The most octets of them that the kernel takes off at once.
+const FARTHEST: u64 = 0xfff;
+
+/// Takes the headers between IPv6 and TCP off, and has `ip` say so. Whether it could: not where the packet carries
+/// something else, or what must not be left out.
+#[inline(always)]
+pub fn take_off<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Result<bool, Verdict> {
+    let payload = u16::from_be_bytes(ip.payload_len);
+    let octets = measure(packet.skb(), L2 as u32, ip.next_hdr as u32, payload as u64);
+    let octets = opaque(octets & FARTHEST);
+    if octets == 0 || octets > payload as u64 {
+        return Ok(false);
+    }
+    // SAFETY: the helper refuses what it cannot do.
+    done(unsafe {
+        bpf_skb_adjust_room(
+            packet.skb(),
+            -(octets as i32),
+            BPF_ADJ_ROOM_NET,
+            (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) as u64,
+        )
+    })?;
+    packet.pull_headers();
+    let before = Sum(0).add2(ip.payload_len).add2([ip.next_hdr, ip.hop_limit]);
+    ip.payload_len = (payload - octets as u16).to_be_bytes();
+    ip.next_hdr = TCP;
+    let [high, low] = ip.payload_len;
+    packet.write(PAYLOAD_LEN, &[high, low, TCP, ip.hop_limit])?;
+    let after = Sum(0).add2(ip.payload_len).add2([ip.next_hdr, ip.hop_limit]);
+    packet.add_to_packet_sum(after.plus(Sum(!before.fold() as u32)));
+    Ok(true)
+}
+
+/// The octets of the headers, all within the payload; zero where no TCP follows, or not all may be left out.
+///
+/// Not inlined: it is verified apart from what comes before.
+#[inline(never)]
+fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
+    let salt = now();
+    let (mut kind, mut offset) = (first as u8, 0u64);
+    let mut nth = 0;
+    while nth < MOST {
+        if kind == TCP {
+            break;
+        }
+        let mut head = [0u8; 8];
+        // SAFETY: eight octets are read into eight.
+        let failed = unsafe {
+            let at = l2 + (IPV6 + offset) as u32;
+            bpf_skb_load_bytes(skb.cast(), at, head.as_mut_ptr().cast(), head.len() as u32)
+        };
+        if failed != 0 || offset + 8 > payload || !is_left_out(kind, head) {
+            return 0;
+        }
+        let step = step(kind, head);
+        let behind = offset + step.len as u64;
+        if behind > FARTHEST {
+            return 0;
+        }
+        kind = forget(step.next as u64, salt) as u8;
+        offset = opaque(forget(behind, salt) & FARTHEST);
+        nth += 1;
+    }
+    if kind == TCP { offset } else { 0 }
+}
