@@ -14,9 +14,11 @@ mod emit;
 mod flows;
 mod forward;
 mod gate;
+mod heartbeat;
 mod icmp;
 #[cfg(feature = "log-packets")]
 mod log;
+mod next_hops;
 mod options;
 mod packet;
 mod policy;

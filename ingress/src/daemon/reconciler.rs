@@ -1,11 +1,16 @@
 //! Keeps programs and tables in step with the network and the configuration.
 
-use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
 use aya::programs::XdpMode;
 use ingress_common::{
-    maps::{Device, ListenerKey, Offer},
+    maps::{ASK_KERNEL, Device, ListenerKey, Offer, Route},
     verdict::Cookie,
 };
 use tokio::{
@@ -16,14 +21,15 @@ use tokio::{
 use super::{
     clock::boot_nanos,
     guard::Guard,
-    plan::{Known, plan},
+    plan::{Known, Plan, plan},
     shared::{Applied, Shared},
 };
 use crate::{
     config::{Config, Policy, Xdp},
     control::{Attachment, Interface, Shield},
     dataplane::{
-        Claim, Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames,
+        Claim, Counters, Dataplane, Devices, Hook, Listeners, NextHops, PolicyTables, Routes,
+        Routes4, SiteNames,
     },
     handshake::Promise,
     netlink::{Link, Netlink, Snapshot},
@@ -46,6 +52,8 @@ pub struct Maps {
     pub devices: Devices,
     pub site_names: SiteNames,
     pub routes: Routes,
+    pub next_hops: NextHops,
+    pub routes4: Routes4,
     pub listeners: Listeners,
     pub policy: PolicyTables,
 }
@@ -152,9 +160,37 @@ impl Reconciler {
     /// Where a table or an attachment is refused. What could be done has been done.
     pub async fn reconcile(&mut self) -> Result<()> {
         let config = self.shared.config();
-        let network = self.netlink.snapshot().await?;
-        let known = self.maps.listeners.list()?;
-        self.apply(&config, &network, &known)
+        let looked = async {
+            let network = self.netlink.snapshot().await?;
+            let known = self.maps.listeners.list()?;
+            self.apply(&config, &network, &known)
+        };
+        looked.await.inspect_err(|_| self.distrust())
+    }
+
+    /// Who does not know the network sends nobody to where it led: the kernel is asked for each packet.
+    fn distrust(&mut self) {
+        if let Err(error) = self.maps.next_hops.distrust() {
+            tracing::error!("packets may go to a router that is no more: {error:#}");
+        }
+    }
+
+    /// Routers before the routes that lead to them, and routers that are no more at last.
+    fn set_routes(&mut self, plan: &Plan) -> Result<()> {
+        let numbers = self.maps.next_hops.number(plan.next_hops.routers())?;
+        let number = |router: IpAddr| numbers.get(&router).copied().unwrap_or(ASK_KERNEL);
+        let routes = plan.routes.iter().map(|(net, route)| {
+            let router = plan.next_hops.v6.get(net);
+            let next_hop = router.map_or(ASK_KERNEL, |router| number((*router).into()));
+            (*net, Route { next_hop, ..*route })
+        });
+        self.maps.routes.replace(&routes.collect())?;
+        let routes4 =
+            plan.next_hops.v4.iter().map(|(net, router)| {
+                (*net, router.map_or(ASK_KERNEL, |router| number(router.into())))
+            });
+        self.maps.routes4.replace(&routes4.collect())?;
+        self.maps.next_hops.forget_others(&numbers)
     }
 
     /// The map is the memory: the next daemon finds there what this one has learned.
@@ -200,7 +236,7 @@ impl Reconciler {
             self.maps.devices.set_site(*number, *device)?;
         }
         self.maps.devices.set_uplink(plan.uplink)?;
-        self.maps.routes.replace(&plan.routes)?;
+        self.set_routes(&plan)?;
         self.maps.listeners.replace(&plan.listeners)?;
 
         let mut wanted = HashSet::new();
@@ -310,7 +346,9 @@ impl Reconciler {
         }
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
-            let _ = self.apply(&old, &network, &known);
+            if self.apply(&old, &network, &known).is_err() {
+                self.distrust();
+            }
             for site in old.sites.len()..new.sites.len() {
                 let _ = self.maps.devices.set_site(site as u16, Device::default());
             }

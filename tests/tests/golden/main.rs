@@ -11,6 +11,7 @@ mod limits;
 mod listed;
 mod loads;
 mod mss;
+mod next_hops;
 mod policy;
 mod shield;
 mod speed;
