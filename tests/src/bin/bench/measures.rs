@@ -90,6 +90,8 @@ pub fn settle(lab: &Lab) -> Result<()> {
     lab.client.ip(&format!(
         "route replace local {v4}/{len4} dev lo\nroute replace local {v6}/{len6} dev lo\n"
     ))?;
+    // IPv6 asks for each by itself, unless told not to.
+    lab.client.sysctl("ipv6/ip_nonlocal_bind", "1")?;
     lab.inet.ip(&format!(
         "route replace {v4}/{len4} via {CLIENT4}\nroute replace {v6}/{len6} via {CLIENT6}\n"
     ))
@@ -224,7 +226,10 @@ pub fn rounds(
             // The way is known to everyone before it counts: neighbours, paths, caches.
             let warm = ["--count", "20", "--parallel", "4"].map(str::to_owned);
             for way in [Way::Veth, Way::WireGuard] {
-                load(lab, "connections", *contender, way, &warm)?;
+                let seen = load(lab, "connections", *contender, way, &warm)?;
+                if number(&seen, "done")? == 0.0 {
+                    bail!("{} lets nobody through by {}", contender.title(), way.title());
+                }
             }
             let measured = measure(*contender, &running)
                 .with_context(|| format!("{}, round {}", contender.title(), round + 1));
