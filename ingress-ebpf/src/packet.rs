@@ -44,8 +44,9 @@ impl<const L2: usize> Packet<L2> {
     pub fn new(ctx: TcContext) -> Self {
         let packet = Self { skb: ctx.skb.skb };
         let wanted = (L2 + HEADERS) as u32;
-        if packet.linear_len() < wanted as usize {
-            let len = packet.skb_len();
+        let (linear, len) = (packet.linear_len(), packet.skb_len());
+        // Of a small packet there is no more to pull.
+        if linear < wanted as usize && linear < len as usize {
             // SAFETY: the helper checks the length itself; pointers are taken anew after it.
             unsafe { bpf_skb_pull_data(packet.skb, if len < wanted { len } else { wanted }) };
         }
