@@ -110,3 +110,56 @@ fn address(value: &RouteAddress) -> Option<IpAddr> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::RouteNextHop;
+
+    use super::*;
+
+    const GATEWAY: &str = "2001:db8:f::1";
+
+    fn message(more: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        let gateway = GATEWAY.parse::<Ipv6Addr>().unwrap();
+        message.attributes =
+            vec![RouteAttribute::Oif(2), RouteAttribute::Gateway(RouteAddress::Inet6(gateway))];
+        message.attributes.extend(more);
+        message
+    }
+
+    fn router(message: &RouteMessage) -> Option<Ipv6Addr> {
+        <Route>::read(message).unwrap().router
+    }
+
+    #[test]
+    fn the_router_of_a_plain_route() {
+        let plain = message(vec![RouteAttribute::Priority(7)]);
+        let route = <Route>::read(&plain).unwrap();
+        assert_eq!((route.destination.prefix_len(), route.metric), (0, 7));
+        assert_eq!((route.through, route.router), (vec![2], Some(GATEWAY.parse().unwrap())));
+        assert_eq!(Route4::read(&message(Vec::new())).unwrap().router, None, "of another protocol");
+    }
+
+    #[test]
+    fn no_router_where_there_is_doubt() {
+        let another = RouteAttribute::MultiPath(vec![RouteNextHop::default()]);
+        for attribute in [another, RouteAttribute::NhId(1), RouteAttribute::Encap(Vec::new())] {
+            assert_eq!(router(&message(vec![attribute.clone()])), None, "{attribute:?}");
+        }
+        let changes: [fn(&mut RouteHeader); 5] = [
+            |header| header.source_prefix_length = 64,
+            |header| header.tos = 8,
+            |header| header.flags = RouteFlags::Linkdown,
+            |header| header.kind = RouteType::Unreachable,
+            |header| header.table = 255,
+        ];
+        for change in changes {
+            let mut message = message(Vec::new());
+            change(&mut message.header);
+            assert_eq!(router(&message), None, "{:?}", message.header);
+        }
+    }
+}
