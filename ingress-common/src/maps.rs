@@ -201,8 +201,8 @@ pub enum Destination {
 pub struct Route {
     /// A [`Destination`] as its number.
     pub destination: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Index in `NEXT_HOPS`, or [`ASK_KERNEL`].
+    pub next_hop: u8,
     /// Index in `SITES`, for [`Destination::Site`].
     pub site: u16,
 }
@@ -211,13 +211,13 @@ impl Route {
     /// A route to something that is not a site.
     #[must_use]
     pub const fn to(destination: Destination) -> Self {
-        Self { destination: destination as u8, reserved: 0, site: 0 }
+        Self { destination: destination as u8, next_hop: ASK_KERNEL, site: 0 }
     }
 
     /// A route into a site.
     #[must_use]
     pub const fn to_site(site: u16) -> Self {
-        Self { destination: Destination::Site as u8, reserved: 0, site }
+        Self { destination: Destination::Site as u8, next_hop: ASK_KERNEL, site }
     }
 
     /// What the route leads to; an unknown number is the kernel's business.
@@ -231,6 +231,29 @@ impl Route {
             _ => Destination::Kernel,
         }
     }
+}
+
+/// Instead of an index in `NEXT_HOPS`: the kernel is asked for the next hop of each packet.
+pub const ASK_KERNEL: u8 = 0;
+
+/// Entries of `NEXT_HOPS`; the first one, [`ASK_KERNEL`], stays empty.
+pub const NEXT_HOPS: u32 = 256;
+
+/// A router that packets are handed to, as `bpf_redirect_neigh` takes it (`struct bpf_redir_neigh`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    /// `AF_INET`, `AF_INET6`, or zero: the kernel is asked.
+    pub family: u32,
+    /// The router's address; of an IPv4 one, the first four octets.
+    pub address: [u8; 16],
+}
+
+impl NextHop {
+    /// `AF_INET` (`linux/socket.h`).
+    pub const IPV4: u32 = 2;
+    /// `AF_INET6`.
+    pub const IPV6: u32 = 10;
 }
 
 /// A device that packets leave through: a site's tunnel in `SITES`, the uplink in `UPLINK`.
@@ -399,6 +422,7 @@ const _: () = {
     assert!(size_of::<ToBackend>() == 32 + 32 + 8 + 16);
     assert!(size_of::<ToClient>() == 24 + 16 + 16);
     assert!(size_of::<Route>() == 4);
+    assert!(size_of::<NextHop>() == 20);
     assert!(size_of::<Device>() == 12);
     assert!(size_of::<ListenerKey>() == 8);
     assert!(size_of::<Listener>() == 8);
@@ -428,7 +452,7 @@ mod tests {
 mod pod {
     use super::{
         BackendKey, Bucket, ClientKey, CookieKeys, Debt, Device, Host, Listener, ListenerKey,
-        Route, ToBackend, ToClient, Volume,
+        NextHop, Route, ToBackend, ToClient, Volume,
     };
 
     macro_rules! pod {
@@ -439,5 +463,5 @@ mod pod {
         )+ };
     }
     pod!(ClientKey, BackendKey, ToBackend, ToClient, Route, Device, ListenerKey, Listener);
-    pod!(CookieKeys, Volume, Bucket, Host, Debt);
+    pod!(CookieKeys, Volume, Bucket, Host, Debt, NextHop);
 }

@@ -32,6 +32,8 @@ pub struct Egress {
     pub ifindex: u32,
     /// Whether the device wants an Ethernet header and a neighbour.
     pub ethernet: bool,
+    /// Which neighbour: index in `NEXT_HOPS`, or [`ASK_KERNEL`](crate::maps::ASK_KERNEL).
+    pub next_hop: u8,
 }
 
 macro_rules! counted {

@@ -16,7 +16,7 @@ use ingress_common::{
 use network_types::ip::Ipv4Hdr;
 
 use crate::{
-    count,
+    count, heartbeat,
     packet::{Packet, now},
     policy, synack,
     to_backend::Segment,
@@ -33,12 +33,6 @@ static PENDING: HashMap<ClientKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREA
 static DEBTS: HashMap<ClientKey, Debt> = HashMap::pinned(2048, BPF_F_NO_PREALLOC);
 #[map]
 static SECRETS: Array<CookieKeys> = Array::pinned(1, 0);
-/// When the daemon last gave a sign of life, in nanoseconds since boot.
-#[map]
-static HEARTBEAT: Array<u64> = Array::pinned(1, 0);
-
-/// A daemon that is silent for longer is away.
-const HEARTBEAT_LIMIT: u64 = 3_000_000_000;
 
 /// A segment on an unknown tuple.
 #[inline(always)]
@@ -174,8 +168,7 @@ fn answer_syn<const L2: usize>(
 /// What cookies are made with, while there is a daemon that could take them up.
 #[inline(always)]
 pub fn keys(now: u64) -> Option<&'static CookieKeys> {
-    let beat = HEARTBEAT.get(0)?;
-    if now.saturating_sub(*beat) > HEARTBEAT_LIMIT { None } else { SECRETS.get(0) }
+    if heartbeat::is_fresh(now) { SECRETS.get(0) } else { None }
 }
 
 /// What is listed on the key's port.

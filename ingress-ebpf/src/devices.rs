@@ -26,10 +26,10 @@ pub fn site(index: u16) -> Option<&'static Device> {
     present(SITES.get(index as u32)?)
 }
 
-/// The way out through a device.
+/// The way out through a device, to a next hop.
 #[inline(always)]
-pub fn through(device: &Device) -> Egress {
-    Egress { ifindex: device.ifindex, ethernet: device.ethernet != 0 }
+pub fn through(device: &Device, next_hop: u8) -> Egress {
+    Egress { ifindex: device.ifindex, ethernet: device.ethernet != 0, next_hop }
 }
 
 #[inline(always)]

@@ -1,13 +1,13 @@
 //! The last step: a packet leaves.
 
 use aya_ebpf::{
-    bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT},
+    bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, bpf_redir_neigh},
     helpers::{bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head},
 };
 use ingress_common::verdict::{DropReason, Egress, Verdict};
 
 use crate::{
-    count,
+    count, next_hops,
     packet::{ETHERNET, NONE, Packet, done},
 };
 
@@ -22,8 +22,15 @@ pub fn leave<const L2: usize>(packet: &Packet<L2>, egress: Egress) -> i32 {
             count::drop(DropReason::KernelRefused);
             return TC_ACT_SHOT;
         }
-        // SAFETY: null parameters ask the kernel to look up the next hop itself.
-        unsafe { bpf_redirect_neigh(egress.ifindex, core::ptr::null_mut(), 0, 0) }
+        match next_hops::get(egress.next_hop) {
+            // SAFETY: a live map value, of the size that is said; the helper wants a mutable pointer but only reads.
+            Some(next_hop) => unsafe {
+                let size = size_of::<bpf_redir_neigh>() as i32;
+                bpf_redirect_neigh(egress.ifindex, next_hop.cast_mut(), size, 0)
+            },
+            // SAFETY: null parameters ask the kernel to look up the next hop itself.
+            None => unsafe { bpf_redirect_neigh(egress.ifindex, core::ptr::null_mut(), 0, 0) },
+        }
     } else {
         // SAFETY: takes numbers only.
         unsafe { bpf_redirect(egress.ifindex, 0) }

@@ -35,7 +35,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdi
         return Err(Verdict::Kernel);
     }
     let tunnel = devices::site(to.site).ok_or(Verdict::Kernel)?;
-    route(packet, &ip, tunnel, tunnel.mtu, Traffic::Ipv6In)
+    route(packet, &ip, (tunnel, to.next_hop), tunnel.mtu, Traffic::Ipv6In)
 }
 
 /// From a tunnel.
@@ -69,12 +69,12 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         Destination::Nat46 => to_client::from_backend(packet, &mut ip),
         Destination::World => {
             let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
-            route(packet, &ip, uplink, home.mtu, Traffic::Ipv6Out)
+            route(packet, &ip, (uplink, to.next_hop), home.mtu, Traffic::Ipv6Out)
         }
         Destination::Site => {
             let other = devices::site(to.site).ok_or(Verdict::Kernel)?;
             let narrow = if other.mtu < home.mtu { other.mtu } else { home.mtu };
-            route(packet, &ip, other, narrow, Traffic::Ipv6Out)
+            route(packet, &ip, (other, to.next_hop), narrow, Traffic::Ipv6Out)
         }
     }
 }
@@ -85,7 +85,7 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
 fn route<const L2: usize>(
     packet: &Packet<L2>,
     ip: &Ipv6Hdr,
-    out: &Device,
+    (out, next_hop): (&Device, u8),
     narrowest: u32,
     path: Traffic,
 ) -> Result<Verdict, Verdict> {
@@ -114,7 +114,7 @@ fn route<const L2: usize>(
         Sum(0).sub2([ip.next_hdr, ip.hop_limit]).add2([ip.next_hdr, ip.hop_limit - 1]),
     );
     count::traffic(path, packet.segments(), len as u64);
-    Ok(Verdict::Forward(devices::through(out)))
+    Ok(Verdict::Forward(devices::through(out, next_hop)))
 }
 
 #[inline(always)]

@@ -15,9 +15,11 @@ mod flows;
 mod forward;
 mod gate;
 mod headers;
+mod heartbeat;
 mod icmp;
 #[cfg(feature = "log-packets")]
 mod log;
+mod next_hops;
 mod options;
 mod packet;
 mod policy;

@@ -51,8 +51,9 @@ impl<const L2: usize> Packet<L2> {
     #[inline(always)]
     pub fn pull_headers(&self) {
         let wanted = (L2 + HEADERS) as u32;
-        if self.linear_len() < wanted as usize {
-            let len = self.skb_len();
+        let (linear, len) = (self.linear_len(), self.skb_len());
+        // Of a small packet there is no more to pull.
+        if linear < wanted as usize && linear < len as usize {
             // SAFETY: the helper checks the length itself; pointers are taken anew after it.
             unsafe { bpf_skb_pull_data(self.skb, if len < wanted { len } else { wanted }) };
         }

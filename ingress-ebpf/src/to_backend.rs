@@ -15,7 +15,7 @@ use network_types::{
 };
 
 use crate::{
-    admit, clamp, count, devices, flows, icmp, options,
+    admit, clamp, count, devices, flows, icmp, next_hops, options,
     packet::{ETH_P_IPV6, Packet, now},
     storm::rages,
     upcall,
@@ -150,7 +150,8 @@ fn established<const L2: usize>(
     flows::add(&mut flow.packets, packet.segments());
     flows::add(&mut flow.bytes, *len as u64);
     count::traffic(Traffic::Nat46In, packet.segments(), *len as u64);
-    Ok(Verdict::Forward(devices::through(tunnel)))
+    let next_hop = next_hops::to_backend(tunnel, &flow.backend);
+    Ok(Verdict::Forward(devices::through(tunnel, next_hop)))
 }
 
 /// Reads the headers. What is not TCP, or a later fragment, is the kernel's; nothing of it reaches a

@@ -18,7 +18,7 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows, headers, options,
+    clamp, count, devices, flows, headers, next_hops, options,
     packet::{ETH_P_IP, Packet, now},
     storm::rages,
     upcall,
@@ -140,7 +140,8 @@ fn established<const L2: usize>(
     flows::add(&mut flow.packets, packet.segments());
     flows::add(&mut flow.bytes, v4_len as u64);
     count::traffic(Traffic::Nat46Out, packet.segments(), v4_len as u64);
-    Ok(Verdict::Forward(devices::through(uplink)))
+    let next_hop = next_hops::to_client(uplink, &flow.client);
+    Ok(Verdict::Forward(devices::through(uplink, next_hop)))
 }
 
 /// A packet of no flow: of a handshake in the daemon's hands, or a stranger's.

@@ -1,5 +1,8 @@
-//! Links, addresses and routes as the kernel has them, and their changes. Nothing here reads /sys, which
+//! Links, addresses, routes and rules as the kernel has them, and their changes. Nothing here reads /sys, which
 //! may show another network namespace than the one that the daemon is in.
+
+mod route;
+mod rules;
 
 use std::{
     collections::HashMap,
@@ -9,13 +12,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use ipnet::Ipv6Net;
 use netlink_packet_route::{
     address::AddressAttribute,
     link::{LinkAttribute, LinkFlags, LinkLayerType},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
-use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+
+pub use route::{Route, Route4};
+pub use rules::Rules;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +34,6 @@ pub struct Link {
     pub ethernet: bool,
 }
 
-/// An IPv6 route of the main or the local table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// To where.
-    pub destination: Ipv6Net,
-    /// Interfaces it leads through; empty for routes that end here or nowhere.
-    pub through: Vec<u32>,
-    /// Metric; the smaller one counts.
-    pub metric: u32,
-    /// Whether packets go on from here, rather than ending at this host or being refused.
-    pub forwards: bool,
-}
-
 /// The network of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -52,10 +43,14 @@ pub struct Snapshot {
     pub addresses: Vec<(u32, Ipv4Addr)>,
     /// IPv6 routes.
     pub routes: Vec<Route>,
+    /// IPv4 routes; none where there are too many to look through.
+    pub routes4: Vec<Route4>,
+    /// Whether the tables that these are from decide alone.
+    pub rules: Rules,
 }
 
-/// The table of this host's own addresses (`linux/rtnetlink.h`).
-const RT_TABLE_LOCAL: u32 = 255;
+/// With more IPv4 routes than `ROUTES4` has room for, the kernel is asked each time.
+const MOST_ROUTES4: usize = 4096;
 
 /// The connection to the kernel.
 pub struct Netlink {
@@ -74,13 +69,16 @@ impl Netlink {
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Rule,
+            MulticastGroup::Ipv4Rule,
         ])
         .context("open a netlink socket")?;
         tokio::spawn(connection);
         Ok(Self { handle, changes: Box::pin(messages.map(|_| ())) })
     }
 
-    /// Waits for a change of links, addresses or routes. Which one is not said: look at a new
+    /// Waits for a change of links, addresses, routes or rules. Which one is not said: look at a new
     /// [`Snapshot`].
     ///
     /// # Errors
@@ -98,6 +96,8 @@ impl Netlink {
             links: self.links().await.context("list links")?,
             addresses: self.addresses().await.context("list addresses")?,
             routes: self.routes().await.context("list routes")?,
+            routes4: self.routes4().await.context("list IPv4 routes")?,
+            rules: self.rules().await,
         })
     }
 
@@ -149,37 +149,31 @@ impl Netlink {
         let mut found = Vec::new();
         let mut messages = self.handle.route().get(request).execute();
         while let Some(message) = messages.try_next().await? {
-            found.extend(route(&message));
+            found.extend(<Route>::read(&message));
         }
         Ok(found)
     }
-}
 
-fn route(message: &RouteMessage) -> Option<Route> {
-    let header = &message.header;
-    let mut table = u32::from(header.table);
-    let mut destination = Ipv6Addr::UNSPECIFIED;
-    let mut through = Vec::new();
-    let mut metric = 0;
-    for attribute in &message.attributes {
-        if let RouteAttribute::Destination(RouteAddress::Inet6(value)) = attribute {
-            destination = *value;
-        } else if let RouteAttribute::Oif(index) = attribute {
-            through.push(*index);
-        } else if let RouteAttribute::MultiPath(hops) = attribute {
-            through.extend(hops.iter().map(|hop| hop.interface_index));
-        } else if let RouteAttribute::Priority(value) = attribute {
-            metric = *value;
-        } else if let RouteAttribute::Table(value) = attribute {
-            table = *value;
+    async fn routes4(&self) -> Result<Vec<Route4>, rtnetlink::Error> {
+        let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let mut found = Vec::new();
+        let mut messages = self.handle.route().get(request).execute();
+        while let Some(message) = messages.try_next().await? {
+            if found.len() == MOST_ROUTES4 {
+                return Ok(Vec::new());
+            }
+            found.extend(Route4::read(&message));
         }
+        Ok(found)
     }
-    let main = table == u32::from(RouteHeader::RT_TABLE_MAIN);
-    let local = table == RT_TABLE_LOCAL;
-    if !main && !local {
-        return None;
+
+    /// A kernel that has no rules, or does not tell them, is one to ask each time.
+    async fn rules(&self) -> Rules {
+        let of = async |version| {
+            let listed: Result<Vec<_>, _> =
+                self.handle.rule().get(version).execute().try_collect().await;
+            listed.is_ok_and(|rules| rules::are_the_kernels_own(&rules))
+        };
+        Rules { usual4: of(IpVersion::V4).await, usual6: of(IpVersion::V6).await }
     }
-    let destination = Ipv6Net::new(destination, header.destination_prefix_length).ok()?;
-    let forwards = main && header.kind == RouteType::Unicast;
-    Some(Route { destination, through, metric, forwards })
 }

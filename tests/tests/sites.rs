@@ -220,6 +220,71 @@ fn the_next_hop_may_change() -> Result<()> {
     Ok(())
 }
 
+/// The daemon tells the programs who the router is. Where it is not there to tell, the kernel is asked again.
+#[test]
+fn a_router_that_moves_is_followed_with_a_daemon_and_without() -> Result<()> {
+    let mut world = world();
+    for (nth, dies) in [(7, false), (8, true), (9, false)] {
+        if dies {
+            world.stage.daemon_mut()?.kill();
+        }
+        let World { sites, stage } = &*world;
+        sites.router.ip(&format!(
+            "addr flush dev vps to fd00:5::/64\naddr add fd00:5::{nth}/64 dev vps nodad\n\
+             route replace ::/0 via fd00:5::1\n"
+        ))?;
+        stage.lab.vps.ip(&format!(
+            "route replace 2001:db8:1:0:2::/80 via fd00:5::{nth}\n\
+             route replace 2001:db8:1:0:3::/80 via fd00:5::{nth}\n"
+        ))?;
+        arrives(stage)?;
+        if dies {
+            world.stage.daemon_mut()?.resume()?;
+        }
+        let answer = world.stage.by_name(OFFICE, "/?moved")?.args(&["--max-time", "10"]).run()?;
+        assert_eq!(answer.status(), 200, "{}", answer.error());
+    }
+    Ok(())
+}
+
+/// The same on the uplink, for both protocols: of the router before, nothing is left but a wrong address.
+#[test]
+fn a_provider_with_another_router_is_followed() -> Result<()> {
+    let world = world();
+    let World { stage, .. } = &*world;
+    let routers = |nth| [format!("198.51.100.{nth}"), format!("2001:db8:f::{nth}")];
+    let [before, after] = [1, 9].map(|nth| {
+        let (new, old) = (routers(nth), routers(10 - nth));
+        let mut script = String::new();
+        for (route, (new, old)) in ["default", "::/0"].iter().zip(new.iter().zip(&old)) {
+            for router in [new, old] {
+                script += &format!("neigh replace {router} lladdr 02:00:00:00:00:99 dev eth0\n");
+            }
+            script += &format!("neigh del {new} dev eth0\nroute replace {route} via {new}\n");
+        }
+        script
+    });
+    stage
+        .lab
+        .inet
+        .ip("addr add 198.51.100.9/24 dev vps\naddr add 2001:db8:f::9/64 dev vps nodad\n")?;
+    for (script, page) in [(&after, "/?other-router"), (&before, "/?first-router")] {
+        stage.lab.vps.ip(script)?;
+        arrives(stage)?;
+        let answer = stage.by_name(OFFICE, page)?.args(&["--max-time", "10"]).run()?;
+        assert_eq!(answer.status(), 200, "{}", answer.error());
+    }
+    Ok(())
+}
+
+/// Waits until there is a way to the office and back, for longer than the programs believe a dead daemon.
+fn arrives(stage: &Stage) -> Result<()> {
+    wait_until(Duration::from_secs(8), "a ping arrives at the office", || {
+        ping6(&stage.lab.client, &["-c1", "-W1", &OFFICE6.to_string()])
+            .is_ok_and(|ping| ping.contains(" 1 received"))
+    })
+}
+
 /// Packets of each path.
 fn traffic<const N: usize>(stage: &Stage, paths: &[&str; N]) -> Result<[u64; N]> {
     let stats = stage.daemon()?.ctl_json(&["stats"])?;

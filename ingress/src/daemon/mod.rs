@@ -68,6 +68,8 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
             devices: tables.devices,
             site_names: tables.site_names,
             routes: tables.routes,
+            next_hops: tables.next_hops,
+            routes4: tables.routes4,
             listeners: tables.listeners,
             policy: tables.policy,
         },

@@ -1,5 +1,7 @@
 //! What the tables must hold, as a pure function of configuration, network and what backends were seen to lack.
 
+mod next_hops;
+
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
@@ -7,6 +9,8 @@ use std::{
 
 use ingress_common::maps::{Destination, Device, Listener, ListenerKey, Offer, Route};
 use ipnet::Ipv6Net;
+
+pub use next_hops::NextHops;
 
 use super::shared::Listening;
 use crate::{
@@ -32,8 +36,10 @@ pub struct Plan {
     pub uplink: Device,
     /// `SITES`, by number.
     pub sites: Vec<(u16, Device)>,
-    /// `ROUTES`.
+    /// `ROUTES`, next hops left out.
     pub routes: HashMap<Ipv6Net, Route>,
+    /// `NEXT_HOPS` and `ROUTES4`, before the routers have numbers.
+    pub next_hops: NextHops,
     /// `LISTENERS`.
     pub listeners: HashMap<ListenerKey, Listener>,
     /// The same for the engine.
@@ -49,10 +55,14 @@ pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot, known: &Known)
     let tunnels: Vec<Option<&Link>> =
         config.sites.iter().map(|site| network.links.get(site.interface.as_str())).collect();
     let (listeners, listening) = listeners(config, network, uplink, &tunnels, known);
+    let routes = routes(config, numbers, network, uplink, &tunnels);
+    let by_number =
+        numbers.iter().zip(&tunnels).filter_map(|(number, link)| Some((*number, (*link)?)));
     Plan {
         uplink: device(uplink),
         sites: numbers.iter().copied().zip(tunnels.iter().map(|link| device(*link))).collect(),
-        routes: routes(config, numbers, network, uplink, &tunnels),
+        next_hops: NextHops::of(network, &routes, uplink, &by_number.collect()),
+        routes,
         listeners,
         listening,
     }
@@ -209,7 +219,7 @@ mod tests {
 
     fn route(destination: &str, through: &[u32], metric: u32, forwards: bool) -> netlink::Route {
         let destination = destination.parse().unwrap();
-        netlink::Route { destination, through: through.to_vec(), metric, forwards }
+        netlink::Route { destination, through: through.to_vec(), metric, forwards, router: None }
     }
 
     fn network() -> Snapshot {
@@ -228,6 +238,7 @@ mod tests {
                 route("2001:db8:1:0:1:2::/96", &[4], 256, true),
                 route("2001:db8:9::/48", &[], 1024, false),
             ],
+            ..Snapshot::default()
         }
     }
 

@@ -1,10 +1,18 @@
 //! Keeps programs and tables in step with the network and the configuration.
 
-use std::{collections::HashSet, net::SocketAddrV4, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::{maps::Device, verdict::Cookie};
+use ingress_common::{
+    maps::{ASK_KERNEL, Device, Route},
+    verdict::Cookie,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -19,14 +27,15 @@ pub use sizes::is_news;
 use super::{
     clock::boot_nanos,
     guard::Guard,
-    plan::{Known, plan},
+    plan::{Known, Plan, plan},
     shared::{Applied, Shared},
 };
 use crate::{
     config::{Config, Policy, Xdp},
     control::{Attachment, Interface, Shield},
     dataplane::{
-        Claim, Counters, Dataplane, Devices, Hook, Listeners, PolicyTables, Routes, SiteNames,
+        Claim, Counters, Dataplane, Devices, Hook, Listeners, NextHops, PolicyTables, Routes,
+        Routes4, SiteNames,
     },
     netlink::{Link, Netlink, Snapshot},
     policy::compile,
@@ -46,6 +55,8 @@ pub struct Maps {
     pub devices: Devices,
     pub site_names: SiteNames,
     pub routes: Routes,
+    pub next_hops: NextHops,
+    pub routes4: Routes4,
     pub listeners: Listeners,
     pub policy: PolicyTables,
 }
@@ -154,10 +165,38 @@ impl Reconciler {
     /// Where a table or an attachment is refused. What could be done has been done.
     pub async fn reconcile(&mut self) -> Result<()> {
         let config = self.shared.config();
-        let network = self.netlink.snapshot().await?;
-        let mut known = self.maps.listeners.list()?;
-        self.sizes.recall(&mut known, Instant::now());
-        self.apply(&config, &network, &known)
+        let looked = async {
+            let network = self.netlink.snapshot().await?;
+            let mut known = self.maps.listeners.list()?;
+            self.sizes.recall(&mut known, Instant::now());
+            self.apply(&config, &network, &known)
+        };
+        looked.await.inspect_err(|_| self.distrust())
+    }
+
+    /// Who does not know the network sends nobody to where it led: the kernel is asked for each packet.
+    fn distrust(&mut self) {
+        if let Err(error) = self.maps.next_hops.distrust() {
+            tracing::error!("packets may go to a router that is no more: {error:#}");
+        }
+    }
+
+    /// Routers before the routes that lead to them, and routers that are no more at last.
+    fn set_routes(&mut self, plan: &Plan) -> Result<()> {
+        let numbers = self.maps.next_hops.number(plan.next_hops.routers())?;
+        let number = |router: IpAddr| numbers.get(&router).copied().unwrap_or(ASK_KERNEL);
+        let routes = plan.routes.iter().map(|(net, route)| {
+            let router = plan.next_hops.v6.get(net);
+            let next_hop = router.map_or(ASK_KERNEL, |router| number((*router).into()));
+            (*net, Route { next_hop, ..*route })
+        });
+        self.maps.routes.replace(&routes.collect())?;
+        let routes4 =
+            plan.next_hops.v4.iter().map(|(net, router)| {
+                (*net, router.map_or(ASK_KERNEL, |router| number(router.into())))
+            });
+        self.maps.routes4.replace(&routes4.collect())?;
+        self.maps.next_hops.forget_others(&numbers)
     }
 
     fn apply(&mut self, config: &Config, network: &Snapshot, known: &Known) -> Result<()> {
@@ -179,7 +218,7 @@ impl Reconciler {
             self.maps.devices.set_site(*number, *device)?;
         }
         self.maps.devices.set_uplink(plan.uplink)?;
-        self.maps.routes.replace(&plan.routes)?;
+        self.set_routes(&plan)?;
         self.maps.listeners.replace(&plan.listeners)?;
 
         let mut wanted = HashSet::new();
@@ -289,7 +328,9 @@ impl Reconciler {
         }
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
-            let _ = self.apply(&old, &network, &known);
+            if self.apply(&old, &network, &known).is_err() {
+                self.distrust();
+            }
             for site in old.sites.len()..new.sites.len() {
                 let _ = self.maps.devices.set_site(site as u16, Device::default());
             }

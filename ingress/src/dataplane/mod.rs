@@ -22,8 +22,8 @@ pub use attach::{Attached, Hook};
 pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
-    Counters, Debts, Devices, FlowMaps, Heartbeat, Listeners, Marks, PolicyTables, Routes, Secrets,
-    SiteNames, Tables, host, host_name,
+    Counters, Debts, Devices, FlowMaps, Heartbeat, Listeners, Marks, NextHops, PolicyTables,
+    Routes, Routes4, Secrets, SiteNames, Tables, host, host_name,
 };
 
 /// The object that ingress/build.rs made.

@@ -98,17 +98,24 @@ impl Device {
     /// The next packet that leaves by the device, checksum and all; the noise of IPv6 is left out.
     #[track_caller]
     pub fn receive(&self) -> Vec<u8> {
-        self.next(PATIENCE).unwrap_or_else(|| panic!("nothing leaves by {}", self.name))
+        self.receive_for(NEIGHBOUR)
+    }
+
+    /// The same, to another machine on the link.
+    #[track_caller]
+    pub fn receive_for(&self, neighbour: [u8; 6]) -> Vec<u8> {
+        let packet = self.next(PATIENCE, neighbour);
+        packet.unwrap_or_else(|| panic!("nothing leaves by {}", self.name))
     }
 
     /// Makes sure that nothing leaves.
     #[track_caller]
     pub fn is_silent(&self) {
-        let packet = self.next(SILENCE);
+        let packet = self.next(SILENCE, NEIGHBOUR);
         assert!(packet.is_none(), "{} sends {packet:x?}", self.name);
     }
 
-    fn next(&self, patience: Duration) -> Option<Vec<u8>> {
+    fn next(&self, patience: Duration, neighbour: [u8; 6]) -> Option<Vec<u8>> {
         loop {
             let mut wait = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
             if poll(&mut wait, u16::try_from(patience.as_millis()).unwrap()).unwrap() == 0 {
@@ -121,14 +128,14 @@ impl Device {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(error) => panic!("{}: {error}", self.name),
             }
-            let packet = self.read(&octets);
+            let packet = self.read(&octets, neighbour);
             if !is_noise(&packet) {
                 return Some(packet);
             }
         }
     }
 
-    fn read(&self, octets: &[u8]) -> Vec<u8> {
+    fn read(&self, octets: &[u8], neighbour: [u8; 6]) -> Vec<u8> {
         let (offload, frame) = octets.split_at(OFFLOAD);
         assert_eq!(offload[0] & NEEDS_CHECKSUM, 0, "this end fills nothing in");
         assert_eq!(offload[1], 0, "nor does it cut");
@@ -137,7 +144,7 @@ impl Device {
         }
         let packet = frame[14..].to_vec();
         if !is_noise(&packet) {
-            let expected = [&NEIGHBOUR[..], &OURS, ether_type(&packet)].concat();
+            let expected = [&neighbour[..], &OURS, ether_type(&packet)].concat();
             assert_eq!(frame[..14], expected, "Ethernet header");
         }
         packet

@@ -13,6 +13,7 @@ mod limits;
 mod listed;
 mod loads;
 mod mss;
+mod next_hops;
 mod policy;
 mod shield;
 mod speed;

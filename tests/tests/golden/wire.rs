@@ -6,7 +6,9 @@ use std::thread;
 
 use aya::maps::{MapData, RingBuf};
 use ingress::config::Policy;
-use ingress::dataplane::{Counters, Dataplane, Hook, Marks, PolicyTables};
+use ingress::dataplane::{
+    Counters, Dataplane, Hook, Marks, NextHops, PolicyTables, Routes, Routes4, Secrets,
+};
 use ingress::flows::FlowTable;
 use ingress::policy::compile;
 use ingress_common::verdict::DropReason;
@@ -23,6 +25,10 @@ pub struct Wire {
     pub tunnel: Device,
     pub marks: Marks,
     pub flows: FlowTable,
+    pub routes: Routes,
+    pub next_hops: NextHops,
+    pub routes4: Routes4,
+    pub secrets: Secrets,
     policy: PolicyTables,
     counters: Counters,
     ring: RingBuf<MapData>,
@@ -78,6 +84,10 @@ impl Wire {
             tunnel,
             marks: tables.marks,
             flows: FlowTable::open(tables.flows),
+            routes,
+            next_hops: tables.next_hops,
+            routes4: tables.routes4,
+            secrets,
             policy: tables.policy,
             counters: tables.counters,
             ring: tables.upcalls,
@@ -125,6 +135,16 @@ fn configure(uplink: &Device, tunnel: &Device) {
         addr add 2001:db8:1:0:1::1/80 dev home nodad\n\
         route add default via 198.51.100.1 dev world\n\
         route add default via 2001:db8:f::1 dev world\n";
+    // Others on the links are known by what their address ends in.
+    for (device, address) in [
+        (uplink, "198.51.100.7"),
+        (uplink, "2001:db8:f::7"),
+        (uplink, "2001:db8:f::8"),
+        (tunnel, "2001:db8:1:0:1::7"),
+    ] {
+        script += &neighbour(device, address)
+            .replace(":00:01 dev", &format!(":00:0{} dev", &address[address.len() - 1..]));
+    }
     script += &neighbour(uplink, "198.51.100.1");
     script += &neighbour(uplink, "2001:db8:f::1");
     script += &neighbour(tunnel, "2001:db8:1:0:1::80");

@@ -5,6 +5,7 @@ mod debts;
 mod devices;
 mod flows;
 mod marks;
+mod next_hops;
 mod policy;
 mod routes;
 mod secrets;
@@ -20,6 +21,7 @@ pub use debts::Debts;
 pub use devices::{Devices, SiteNames};
 pub use flows::{FlowMaps, host, host_name};
 pub use marks::Marks;
+pub use next_hops::{NextHops, Routes4};
 pub use policy::PolicyTables;
 pub use routes::{Listeners, Routes};
 pub use secrets::{Heartbeat, Secrets};
@@ -34,6 +36,10 @@ pub struct Tables {
     pub site_names: SiteNames,
     /// `ROUTES`.
     pub routes: Routes,
+    /// `NEXT_HOPS`.
+    pub next_hops: NextHops,
+    /// `ROUTES4`.
+    pub routes4: Routes4,
     /// `LISTENERS`.
     pub listeners: Listeners,
     /// `POLICY` and its tries.
@@ -58,6 +64,8 @@ impl Tables {
             devices: Devices::take(ebpf)?,
             site_names: SiteNames::take(ebpf)?,
             routes: Routes::take(ebpf)?,
+            next_hops: NextHops::take(ebpf)?,
+            routes4: Routes4::take(ebpf)?,
             listeners: Listeners::take(ebpf)?,
             policy: PolicyTables::take(ebpf)?,
             marks: Marks::take(ebpf)?,

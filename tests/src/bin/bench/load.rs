@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ingress_tests::hello::Hello;
 use serde_json::json;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +16,12 @@ use tokio::sync::Mutex;
 
 /// How long one connection may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the clients of `connections` come from: the addresses for benchmarks (RFC 2544, RFC 5180).
+pub const WORLD4: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
+pub const WORLD6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48);
+/// The /24s of the former.
+const NEIGHBOURHOODS: u64 = 1 << (24 - WORLD4.1);
 
 #[derive(Args)]
 pub struct Target {
@@ -121,9 +127,15 @@ async fn connections(target: &Target, count: u64, parallel: u64) -> Result<()> {
     for _ in 0..parallel {
         let (opening, next, seen) = (opening.clone(), next.clone(), seen.clone());
         tasks.push(tokio::spawn(async move {
-            while next.fetch_add(1, Ordering::Relaxed) < count {
+            loop {
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                if nth >= count {
+                    break;
+                }
                 let begun = Instant::now();
-                let done = tokio::time::timeout(PATIENCE, page(to, &opening)).await;
+                let done =
+                    tokio::time::timeout(PATIENCE, page(neighbourhood(nth, to), to, &opening))
+                        .await;
                 let mut seen = seen.lock().await;
                 match done {
                     Ok(Ok(())) => seen.0.push(begun.elapsed().as_secs_f64()),
@@ -153,8 +165,8 @@ async fn connections(target: &Target, count: u64, parallel: u64) -> Result<()> {
 }
 
 /// Connects, asks, and reads to the end: the server closes first, and the client's port is free at once.
-async fn page(to: SocketAddr, opening: &[u8]) -> Result<()> {
-    let mut stream = TcpStream::connect(to).await?;
+async fn page(from: IpAddr, to: SocketAddr, opening: &[u8]) -> Result<()> {
+    let mut stream = connect(from, to).await?;
     stream.set_nodelay(true)?;
     stream.write_all(opening).await?;
     let mut page = Vec::with_capacity(PAGE + 1);
@@ -194,14 +206,28 @@ async fn idle(target: &Target, count: u64, from: IpAddr) -> Result<()> {
 }
 
 async fn stay(source: IpAddr, to: SocketAddr, opening: &[u8]) -> Result<TcpStream> {
+    let mut stream = connect(source, to).await?;
+    stream.write_all(opening).await?;
+    stream.read_exact(&mut [0; PAGE]).await?;
+    Ok(stream)
+}
+
+async fn connect(source: IpAddr, to: SocketAddr) -> Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Ports of one source are chosen when it connects, so that other sources may have the same.
     set_late_port(&socket)?;
     socket.bind(SocketAddr::new(source, 0))?;
-    let mut stream = socket.connect(to).await?;
-    stream.write_all(opening).await?;
-    stream.read_exact(&mut [0; PAGE]).await?;
-    Ok(stream)
+    Ok(socket.connect(to).await?)
+}
+
+/// Each client is of another /24 or /64 than the one before, as in the world.
+fn neighbourhood(nth: u64, to: SocketAddr) -> IpAddr {
+    let nth = nth % NEIGHBOURHOODS;
+    if to.is_ipv4() {
+        (Ipv4Addr::from(u32::from(WORLD4.0) + (nth << 8) as u32 + 1)).into()
+    } else {
+        (Ipv6Addr::from(u128::from(WORLD6.0) + (u128::from(nth) << 64) + 1)).into()
+    }
 }
 
 fn set_late_port(socket: &TcpSocket) -> Result<()> {

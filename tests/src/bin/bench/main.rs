@@ -118,6 +118,8 @@ fn run(quick: bool, only: &[Measure], out: &Path) -> Result<()> {
         namespace.sysctl("ipv4/ip_local_port_range", "1024 65535")?;
     }
 
+    measures::settle(&lab)?;
+
     let place = machine::describe()?;
     let mut report = Report::default();
     for measure in measures {

@@ -2,11 +2,12 @@
 //! all of them.
 
 use crate::contender::{Contender, Running, Way};
+use crate::load::{WORLD4, WORLD6};
 use crate::machine;
 use crate::report::{Report, Row};
 use anyhow::{Context, Result, bail};
 use ingress_tests::Lab;
-use ingress_tests::addresses::CLIENT6;
+use ingress_tests::addresses::{CLIENT4, CLIENT6};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -80,6 +81,20 @@ pub fn bulk(lab: &Lab, way: Way, extent: &Extent, report: &mut Report) -> Result
         })?;
     }
     Ok(())
+}
+
+/// Gives the client the addresses that its connections come from.
+pub fn settle(lab: &Lab) -> Result<()> {
+    // All of them at once, without a list.
+    let ((v4, len4), (v6, len6)) = (WORLD4, WORLD6);
+    lab.client.ip(&format!(
+        "route replace local {v4}/{len4} dev lo\nroute replace local {v6}/{len6} dev lo\n"
+    ))?;
+    // IPv6 asks for each by itself, unless told not to.
+    lab.client.sysctl("ipv6/ip_nonlocal_bind", "1")?;
+    lab.inet.ip(&format!(
+        "route replace {v4}/{len4} via {CLIENT4}\nroute replace {v6}/{len6} via {CLIENT6}\n"
+    ))
 }
 
 /// Connections, many at a time and one at a time.
@@ -211,7 +226,10 @@ pub fn rounds(
             // The way is known to everyone before it counts: neighbours, paths, caches.
             let warm = ["--count", "20", "--parallel", "4"].map(str::to_owned);
             for way in [Way::Veth, Way::WireGuard] {
-                load(lab, "connections", *contender, way, &warm)?;
+                let seen = load(lab, "connections", *contender, way, &warm)?;
+                if number(&seen, "done")? == 0.0 {
+                    bail!("{} lets nobody through by {}", contender.title(), way.title());
+                }
             }
             let measured = measure(*contender, &running)
                 .with_context(|| format!("{}, round {}", contender.title(), round + 1));

@@ -22,6 +22,9 @@ const OUT: [Varied; 2] = [Varied { number: 14 + 38, complements: &[54 + 8] }, IN
 /// Somebody in the world, before the number is written into the last two octets.
 const SOMEBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, 0);
 
+/// Who does nothing with them: the packets end where the forwarding begins. Nobody who forwards can do better.
+const NOBODY: &str = "end at the VPS, not forwarded";
+
 /// Datagrams with eight octets, into the site and out of it: all from one processor, which forwards them too.
 /// Each is of another client, as in the world: who remembers the last packet's route has little of it.
 pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> Result<()> {
@@ -36,17 +39,35 @@ pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
     let inward = Ip6 { source: SOMEBODY, destination: OFFICE6, ..Ip6::default() };
     let outward = Ip6 { source: OFFICE6, destination: SOMEBODY, ..Ip6::default() };
     let contenders = [Contender::Kernel, Contender::IngressIpv6];
+    // Seconds that it takes to make a packet and bring it to the VPS, in this round.
+    let mut before = [0.0; 2];
     rounds(lab, &contenders, extent, |contender, _| {
-        for (measure, ip, varied, way, out) in [
+        for (nth, (measure, ip, varied, way, out)) in [
             ("small packets in, IPv6", &inward, &IN, uplink, tunnel[0]),
             ("small packets out, IPv6", &outward, &OUT, tunnel, uplink[0]),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
             // The complements of what varies, so that the sum is right.
             let packet = ip.around(UDP, &udp6(ip, 0, 9, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
-            let flood = Flood::run(lab, way, (&packet, varied), out, extent.flood)?;
-            let (rate, lost) = flood.rates();
+            let run = |sink| Flood::run(lab, way, (&packet, varied), sink, extent.flood);
+            let nobody = match contender {
+                Contender::Kernel => Some(run(way[1])?.rates().0),
+                Contender::IngressIpv6
+                | Contender::Ingress
+                | Contender::Nginx
+                | Contender::Haproxy => None,
+            };
+            let (rate, lost) = run(out)?.rates();
             report.add(Row::new(measure, "packets/s of one core", contender.title(), rate));
+            if let Some(rate) = nobody {
+                before[nth] = 1.0 / rate;
+                report.add(Row::new(measure, "packets/s of one core", NOBODY, rate));
+            }
             report.add(Row::new(measure, "lost %", contender.title(), lost));
+            let forwarding = (1.0 / rate - before[nth]) * 1e9;
+            report.add(Row::new(measure, "ns to forward one", contender.title(), forwarding));
         }
         Ok(())
     })

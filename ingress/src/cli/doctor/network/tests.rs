@@ -15,7 +15,7 @@ const GOOD: [(&str, &str); 2] = [
 
 fn route(destination: &str, through: u32, forwards: bool) -> Route {
     let destination = destination.parse().unwrap();
-    Route { destination, through: vec![through], metric: 1024, forwards }
+    Route { destination, through: vec![through], metric: 1024, forwards, router: None }
 }
 
 fn good() -> Snapshot {
@@ -31,6 +31,7 @@ fn good() -> Snapshot {
             route("2001:db8:1::/64", 1, false),
             route("2001:db8:1:0:1::/80", 3, true),
         ],
+        ..Snapshot::default()
     }
 }
 

@@ -1,0 +1,41 @@
+//! Whether there is a daemon.
+
+use aya_ebpf::{helpers::bpf_jiffies64, macros::map, maps::Array};
+
+use crate::packet::now;
+
+/// When the daemon last gave a sign of life, in nanoseconds since boot.
+#[map]
+static HEARTBEAT: Array<u64> = Array::pinned(1, 0);
+/// What was found of it in this tick of the kernel's clock: the tick, and in the last bit whether it lives.
+#[map]
+static FOUND: Array<u64> = Array::with_max_entries(1, 0);
+
+/// A daemon that is silent for longer is away.
+const LIMIT: u64 = 3_000_000_000;
+
+/// Whether there is a daemon now.
+#[inline(always)]
+pub fn is_fresh(now: u64) -> bool {
+    match HEARTBEAT.get(0) {
+        Some(beat) => now.saturating_sub(*beat) <= LIMIT,
+        None => false,
+    }
+}
+
+/// The same, at most a tick ago: for whoever asks it of every packet, and would pay for the time of day.
+#[inline(always)]
+pub fn was_fresh() -> bool {
+    let Some(found) = FOUND.get_ptr_mut(0) else { return false };
+    // SAFETY: takes no argument.
+    let tick = unsafe { bpf_jiffies64() } << 1;
+    // SAFETY: eight aligned octets of a live map value. CPUs that write in the same tick write the same.
+    let known = unsafe { found.read_volatile() };
+    if known & !1 == tick {
+        return known & 1 == 1;
+    }
+    let fresh = is_fresh(now());
+    // SAFETY: as above.
+    unsafe { found.write_volatile(tick | fresh as u64) };
+    fresh
+}
