@@ -88,6 +88,7 @@ fn status() -> Status {
         last_reload: Reload { timestamp_seconds: 1_700_000_000, error: None },
         uplink: interface("eth0", Some(2)),
         shield: Shield::Off,
+        native_is_lost: false,
         sites: vec![SiteStatus {
             name: "home".to_owned(),
             interface: interface("wg0", None),

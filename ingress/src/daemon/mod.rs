@@ -17,6 +17,8 @@ mod ration;
 mod reconciler;
 mod refusals;
 mod shared;
+mod trial;
+mod warden;
 mod watchdog;
 
 use std::{
