@@ -20,7 +20,7 @@ pub use debts::Debts;
 pub use devices::{Devices, SiteNames};
 pub use flows::{FlowMaps, host, host_name};
 pub use marks::Marks;
-pub use policy::PolicyTables;
+pub use policy::{PolicyTables, remembered};
 pub use routes::{Listeners, Routes};
 pub use secrets::{Heartbeat, Secrets};
 
