@@ -263,6 +263,7 @@ protocol = "postgres"
 
 [dns]
 servers = ["{DNS4}"]
+timeout = {timeout}.0
 
 [hosts]
 "{HOSTS_ONLY}" = "{WWW6}"
@@ -277,6 +278,7 @@ socket = "{socket}"
 bpffs = "{bpffs}"
 "#,
         tunnel = lab.tunnel(),
+        timeout = (process::patience() / 2).clamp(1, 10),
         socket = control_socket(lab).display(),
         bpffs = cleanup::bpffs(lab.id()).display(),
     )
