@@ -49,7 +49,9 @@ impl Control for Daemon {
             Request::Flush { name } => {
                 Response::Flushed { names: if name.is_some() { 1 } else { 9 } }
             }
-            Request::Dns | Request::Connections | Request::Explain { .. } => Response::failed("not here"),
+            Request::Dns | Request::Connections | Request::Explain { .. } => {
+                Response::failed("not here")
+            }
         }
     }
 }
