@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> Result<()> {
     // The lab starts the daemon as a program; `cargo test` alone would not build that.
     build::daemon_and_lab()?;
     if !args.kernel.is_empty() {
-        let extent = if args.loads { Extent::Loads } else { Extent::Lab };
+        let extent = if args.loads { Extent::Loads } else { Extent::All };
         let series: Vec<_> = args.kernel.iter().map(|series| (series.as_str(), extent)).collect();
         return kernel::run(&kernel::prepare(&series)?, args.kvm);
     }

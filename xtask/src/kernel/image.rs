@@ -73,7 +73,7 @@ impl Image {
         let image = Self { file: dir.join("initramfs"), dir };
         let root = Root(image.dir.join("root"));
         root.skeleton()?;
-        if extent == Extent::Lab {
+        if extent >= Extent::Lab {
             root.lab()?;
         }
         for binary in binaries {
