@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod hello;
 pub mod icmp;
 pub mod packet;
+pub mod policy;
 pub mod postgres;
 pub mod splice;
 pub mod stream;
@@ -22,13 +23,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "config", run: config::run },
     Target { name: "control", run: control::run },
     Target { name: "cookie", run: cookie::run },
     Target { name: "hello", run: hello::run },
     Target { name: "icmp", run: icmp::run },
     Target { name: "packet", run: packet::run },
+    Target { name: "policy", run: policy::run },
     Target { name: "postgres", run: postgres::run },
     Target { name: "splice", run: splice::run },
     Target { name: "stream", run: stream::run },

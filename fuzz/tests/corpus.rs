@@ -42,6 +42,11 @@ fn packet() {
 }
 
 #[test]
+fn policy() {
+    try_target("policy");
+}
+
+#[test]
 fn postgres() {
     try_target("postgres");
 }

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use ingress_common::{
     policy::{
-        Approach, Connection, ConnectionKey, FragmentKey, ICMPV6, Icmp, Judgement, Settings,
-        client_may, judge, may_have_begun_before,
+        Approach, Connection, ConnectionKey, FragmentKey, ICMPV6, Icmp, Judgement, Piece, Settings,
+        Upper, client_may, judge, may_have_begun_before,
     },
     verdict::{DropReason, Verdict},
 };
@@ -18,7 +18,7 @@ use network_types::ip::Ipv6Hdr;
 use crate::{
     packet::{Packet, now},
     policy::{self, InForce},
-    upper::{self, Piece, Upper},
+    upper,
 };
 
 /// Connections made from inside. Only what the inside sends makes an entry, and only where no rule would let the

@@ -1,6 +1,7 @@
 //! The library behind `ingressd` and `ingressctl`. Rooms stand in the order in which data meets them.
 
 pub mod capabilities;
+mod clock;
 pub mod config;
 pub mod dataplane;
 pub mod netlink;

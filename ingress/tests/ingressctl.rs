@@ -49,7 +49,9 @@ impl Control for Daemon {
             Request::Flush { name } => {
                 Response::Flushed { names: if name.is_some() { 1 } else { 9 } }
             }
-            Request::Dns | Request::Explain { .. } => Response::failed("not here"),
+            Request::Dns | Request::Connections | Request::Explain { .. } => {
+                Response::failed("not here")
+            }
         }
     }
 }
@@ -88,6 +90,7 @@ fn status() -> Status {
         last_reload: Reload { timestamp_seconds: 1_700_000_000, error: None },
         uplink: interface("eth0", Some(2)),
         shield: Shield::Off,
+        native_is_lost: false,
         sites: vec![SiteStatus {
             name: "home".to_owned(),
             interface: interface("wg0", None),

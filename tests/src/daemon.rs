@@ -28,6 +28,7 @@ pub struct Daemon {
     notify_path: PathBuf,
     dir: PathBuf,
     vps: crate::netns::Namespace,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Daemon {
@@ -38,6 +39,15 @@ impl Daemon {
 
     /// Starts it with another configuration, see [`config`].
     pub fn start_with(lab: &Lab, config: &str) -> Result<Self> {
+        Self::start_in(lab, config, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_in(
+        lab: &Lab,
+        config: &str,
+        environment: &[(&'static str, PathBuf)],
+    ) -> Result<Self> {
         let dir = lab.dir().to_owned();
         let notify_path = dir.join("notify.sock");
         let _ = fs::remove_file(&notify_path);
@@ -50,6 +60,7 @@ impl Daemon {
             notify_path,
             dir,
             vps: lab.vps.clone(),
+            environment: environment.to_vec(),
         };
         daemon.configure(config)?;
         daemon.resume()?;
@@ -69,6 +80,7 @@ impl Daemon {
             .arg("--config")
             .arg(&self.config)
             .arg("run")
+            .envs(self.environment.iter().cloned())
             .env("NOTIFY_SOCKET", &self.notify_path)
             .env("RUST_LOG", std::env::var("INGRESS_LOG").unwrap_or("debug".to_owned()))
             .env("RUST_BACKTRACE", "1");
@@ -251,6 +263,7 @@ protocol = "postgres"
 
 [dns]
 servers = ["{DNS4}"]
+timeout = {timeout}.0
 
 [hosts]
 "{HOSTS_ONLY}" = "{WWW6}"
@@ -265,6 +278,7 @@ socket = "{socket}"
 bpffs = "{bpffs}"
 "#,
         tunnel = lab.tunnel(),
+        timeout = (process::patience() / 2).clamp(1, 10),
         socket = control_socket(lab).display(),
         bpffs = cleanup::bpffs(lab.id()).display(),
     )

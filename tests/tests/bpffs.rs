@@ -36,25 +36,27 @@ fn nobody_else_can_open_anything() -> Result<()> {
 fn a_bpffs_that_goes_and_comes_back() -> Result<()> {
     let mut stage = stage();
     let bpffs = Bpffs::mount(&stage)?;
+    let mut unusual = Unusual { stage: &mut stage, over: false };
+    let stage = &mut *unusual.stage;
     let usual = config(&stage.lab);
     let pinned_before = cleanup::bpffs(stage.lab.id());
     let root = bpffs.0.join("ingress");
     let moved =
         usual.replace(pinned_before.to_str().context("a path")?, root.to_str().context("a path")?);
     ensure!(moved != usual);
-    swap(&mut stage, &usual, &moved)?;
+    swap(stage, &usual, &moved)?;
 
-    let transfers = Transfers::start(&stage, "unmounted")?;
+    let transfers = Transfers::start(stage, "unmounted")?;
     bpffs.unmount()?;
-    fetch(&stage, "/?unmounted")?;
-    look_again(&stage)?;
+    fetch(stage, "/?unmounted")?;
+    look_again(stage)?;
     wait_until(SOON, "it is missed", || {
         let log = fs::read_to_string(stage.daemon().expect("runs").log()).unwrap_or_default();
         log.contains("flows would not survive a restart")
     })?;
     assert!(!root.exists(), "pins have no place in another file system");
     bpffs.mount_again()?;
-    look_again(&stage)?;
+    look_again(stage)?;
     let pins = root.join(format!("v{ABI}"));
     wait_until(SOON, "the pins are back", || {
         pins.join("FLOWS").exists() && pins.join("links/eth0").exists()
@@ -70,9 +72,11 @@ fn a_bpffs_that_goes_and_comes_back() -> Result<()> {
     stage.daemon_mut()?.kill();
     stage.daemon_mut()?.resume()?;
     assert!(stage.daemon()?.flows()?.len() >= 2, "flows are lost");
-    transfers.finish(&stage)?;
-    swap(&mut stage, &moved, &usual)?;
-    fetch(&stage, "/?usual")
+    transfers.finish(stage)?;
+    swap(stage, &moved, &usual)?;
+    fetch(stage, "/?usual")?;
+    unusual.over = true;
+    Ok(())
 }
 
 /// From another layout of the maps to this one: its flows go on until the operator says that they may end.
@@ -130,6 +134,23 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// A stage whose daemon works elsewhere than the other tests expect. Of a test that fails midway the next ones shall
+/// suffer nothing: the daemon ends with it, and a stage without one is built anew.
+struct Unusual<'a> {
+    stage: &'a mut Stage,
+    over: bool,
+}
+
+impl Drop for Unusual<'_> {
+    fn drop(&mut self) {
+        if !self.over
+            && let Some(daemon) = &mut self.stage.daemon
+        {
+            daemon.kill();
+        }
+    }
 }
 
 /// A bpffs of the test's own, since the machine's is everybody's.

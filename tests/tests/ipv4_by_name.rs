@@ -60,7 +60,8 @@ fn every_listed_port_leads_to_the_same_port() -> Result<()> {
 fn a_flow_is_listed_while_it_lasts() -> Result<()> {
     let stage = stage();
     random_file(&stage.web.root().join("listed.bin"), 1)?;
-    let download = stage.by_name(WWW, "/slow/listed.bin")?.args(&["--max-time", "3"]).start();
+    let most = (3 * patience() / 2).to_string();
+    let download = stage.by_name(WWW, "/slow/listed.bin")?.args(&["--max-time", &most]).start();
     let daemon = stage.daemon()?;
     let mut found = Value::Null;
     wait_until(Duration::from_secs(2), "the flow is listed with traffic", || {
@@ -114,7 +115,7 @@ fn who_names_nobody_is_told_so_at_once() -> Result<()> {
 #[test]
 fn a_closed_port_at_home_is_a_reset_here() -> Result<()> {
     let stage = stage();
-    let answer = stage.by_name(DB, "/")?.args(&["--max-time", "5"]).run()?;
+    let answer = stage.by_name(DB, "/")?.args(&["--max-time", "15"]).run()?;
     assert!([TLS_FAILED, RECEIVE_FAILED].contains(&answer.exit_code()), "{}", answer.error());
     assert!(answer.error().contains("reset"), "{}", answer.error());
     assert!(answer.time < SOON * patience(), "{:?}", answer.time);

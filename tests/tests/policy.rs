@@ -141,6 +141,15 @@ fn answers_to_connections_from_inside_come_in() -> Result<()> {
     let (mut inside, mut outside) = connection(www, client, CLIENT6, PORT)?;
     say(&mut inside, &mut outside, b"question")?;
     say(&mut outside, &mut inside, &[7; 100_000])?;
+    let listed = stage.daemon()?.ctl_json(&["policy", "connections"])?;
+    let ours = format!("[{CLIENT6}]:{PORT}");
+    let rows = listed["connections"].as_array().context("no list")?;
+    let row = rows.iter().find(|row| row["outside"] == ours.as_str());
+    let row = row.with_context(|| format!("not listed: {listed}"))?;
+    assert_eq!((&row["protocol"], &row["state"]), (&6.into(), &"established".into()));
+    assert_eq!(row["inside"], inside.local_addr()?.to_string());
+    let table = String::from_utf8(stage.daemon()?.ctl(&["policy", "connections"])?.stdout)?;
+    assert!(table.lines().any(|line| line.contains(&ours) && line.contains("tcp")), "{table}");
     drop(outside);
     assert_eq!(inside.read(&mut [0; 10])?, 0, "and the end of it, too");
 

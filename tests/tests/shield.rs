@@ -11,7 +11,7 @@ use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
 use ingress_tests::xdp::Pass;
 use serde_json::Value;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -97,6 +97,61 @@ fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
     let given_up =
         |log: &str, shield: &str| shield == "generic" && log.contains("does not get out");
     flooded_until(&stage, given_up)?;
+    set(&mut stage, "off")
+}
+
+/// The same where the configuration insists on native mode: who tries again and again gets in, and after the third time
+/// it is known why. One client that gets in at once is enough to leave native mode where it is.
+#[test]
+fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
+    let mut stage = stage();
+    let peer = Pass::attach(&stage.lab.inet, "vps")?;
+    set(&mut stage, "native")?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(stage.by_name(WWW, "/?native")?.run()?.status(), 200);
+    drop(peer);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| -> Result<()> {
+        let stranger = || -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                let (to, patience) = (SocketAddrV4::new(VPS4, 443), Duration::from_millis(1500));
+                let connected =
+                    stage.lab.client.enter(|| TcpStream::connect_timeout(&to.into(), patience))?;
+                // Nothing is said; the handshake is over with that.
+                drop(connected);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(())
+        };
+        let strangers: Vec<_> = (0..2).map(|_| scope.spawn(stranger)).collect();
+        let watched = (|| -> Result<()> {
+            std::thread::sleep(5 * SOON);
+            assert_eq!(shield(&stage)?, "native", "it was good");
+            // A daemon that has not seen that.
+            stage.daemon()?.configure(&with(&stage, "off"))?;
+            stage.daemon()?.ctl(&["reload"])?;
+            stage.daemon()?.configure(&with(&stage, "native"))?;
+            stage.daemon()?.ctl(&["reload"])?;
+            assert_eq!(shield(&stage)?, "native");
+            wait_until(40 * SOON, "native mode is given up", || {
+                let status: Result<Value> = stage.daemon().and_then(|it| it.ctl_json(&["status"]));
+                status.is_ok_and(|status| status["native_is_lost"] == true)
+            })
+        })();
+        stop.store(true, Ordering::Relaxed);
+        for stranger in strangers {
+            stranger.join().expect("no panic")?;
+        }
+        watched
+    })?;
+    assert_eq!(shield(&stage)?, "generic");
+    assert_eq!(stage.by_name(WWW, "/?generic")?.run()?.status(), 200);
+    let daemon = stage.daemon()?;
+    let file = daemon.config_file().to_str().context("a path")?;
+    for args in [&["status"][..], &["doctor", "--config", file]] {
+        let said = String::from_utf8(daemon.ctl(args)?.stdout)?;
+        assert!(said.contains("native mode does not get out"), "{said}");
+    }
     set(&mut stage, "off")
 }
 

@@ -26,29 +26,16 @@ pub fn run(args: &Args) -> Result<()> {
     // The lab starts the daemon as a program; `cargo test` alone would not build that.
     build::daemon_and_lab()?;
     if !args.kernel.is_empty() {
-        let extent = if args.loads { Extent::Loads } else { Extent::Lab };
-        return kernel::run(&args.kernel, extent, args.kvm);
+        let extent = if args.loads { Extent::Loads } else { Extent::All };
+        let series: Vec<_> = args.kernel.iter().map(|series| (series.as_str(), extent)).collect();
+        return kernel::run(&kernel::prepare(&series)?, args.kvm);
     }
     deb::rehearsal::prepare()?;
     // First, so that the run ends with the summary of the tests.
-    let others = if args.cargo.is_empty() { other_kernels() } else { Ok(()) };
+    let others =
+        if args.cargo.is_empty() { kernel::run(&kernel::prepare_ci()?, false) } else { Ok(()) };
     let mut cargo = shell::cargo();
     cargo.args(["test", "--workspace", "--exclude", "ingress-ebpf", "--no-fail-fast"]);
     shell::run(cargo.args(&args.cargo))?;
     others
-}
-
-/// The oldest kernel and the newest: what one of them takes may be refused by the other. Two minutes.
-fn other_kernels() -> Result<()> {
-    let ends = ["5.10", "newest"].map(str::to_owned);
-    // A mirror without kernels is no fault of the programs, but it is said aloud.
-    match kernel::prepare(&ends) {
-        Ok(()) => kernel::run(&ends, Extent::Loads, false),
-        Err(error) => {
-            eprintln!(
-                "WARNING: NOT tried under other kernels, which cannot be had here: {error:#}"
-            );
-            Ok(())
-        }
-    }
 }

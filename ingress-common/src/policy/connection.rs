@@ -41,6 +41,17 @@ pub struct Connection {
 
 const _: () = assert!(size_of::<Connection>() == 16);
 
+/// How far a TCP connection is, by what was seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nobody outside has spoken.
+    Opening,
+    /// Both ends have.
+    Established,
+    /// Both have ended it, or one has reset it.
+    Closing,
+}
+
 impl Connection {
     /// The entry that a packet from inside makes; `None` for one that begins nothing and goes on with nothing: a
     /// reset, or the answer to a SYN.
@@ -117,14 +128,32 @@ impl Connection {
     #[inline(always)]
     #[must_use]
     pub fn is_over(&self, protocol: u8, now: u64) -> bool {
-        let limit = if protocol != TCP {
+        age(self.last_seen, now) > self.limit(protocol) as i64
+    }
+
+    /// How long it lasts after the inside has spoken last.
+    #[inline(always)]
+    #[must_use]
+    pub fn limit(&self, protocol: u8) -> u64 {
+        if protocol != TCP {
             UDP_IDLE
         } else if self.is_established() {
             ESTABLISHED
         } else {
             TRANSITORY
-        };
-        now.saturating_sub(self.last_seen) > limit
+        }
+    }
+
+    /// How far it is; `None` where the protocol does not tell.
+    #[must_use]
+    pub fn stage(&self, protocol: u8) -> Option<Stage> {
+        (protocol == TCP).then_some(if self.is_established() {
+            Stage::Established
+        } else if self.marks & ANSWERED == 0 && self.marks & RESET == 0 {
+            Stage::Opening
+        } else {
+            Stage::Closing
+        })
     }
 
     #[inline(always)]
@@ -147,7 +176,14 @@ pub fn may_have_begun_before(protocol: u8, flags: Flags, changed: u64, now: u64)
     } else {
         ESTABLISHED
     };
-    changed != 0 && now.saturating_sub(changed) <= limit
+    changed != 0 && age(changed, now) <= limit as i64
+}
+
+/// Nanoseconds from then till now. What another CPU has written a moment later has a negative age; what is older than the
+/// machine's boot, as tests make it, a right one.
+#[inline(always)]
+fn age(then: u64, now: u64) -> i64 {
+    now.wrapping_sub(then) as i64
 }
 
 /// Whether a segment opens a connection.

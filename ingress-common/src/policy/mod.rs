@@ -7,15 +7,17 @@ mod connection;
 mod headers;
 mod judge;
 mod tables;
+mod upper;
 
 pub use connection::{
-    Connection, ESTABLISHED, FRESH, LINGERING, TRANSITORY, UDP_IDLE, may_have_begun_before,
+    Connection, ESTABLISHED, FRESH, LINGERING, Stage, TRANSITORY, UDP_IDLE, may_have_begun_before,
 };
 pub use headers::{Fragment, MOST_HEADERS, Step, is_header, is_left_out, step};
 pub use judge::{Approach, Judgement, Rules, client_may, judge};
 pub use tables::{
     ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, Place, Service, Settings, Source, mapped,
 };
+pub use upper::{Octets, Piece, Upper};
 
 use crate::maps::TCP;
 

@@ -38,6 +38,12 @@ pub enum Command {
     Top(Top),
     /// How the daemon, its interfaces and its sites are
     Status,
+    /// What the policy knows
+    Policy {
+        /// What to show.
+        #[command(subcommand)]
+        action: PolicyAction,
+    },
     /// Packets, bytes, and how handshakes ended
     Stats,
     /// What was dropped and why
@@ -115,6 +121,13 @@ pub enum FlowsAction {
         #[arg(long)]
         all: bool,
     },
+}
+
+/// What can be asked of the policy.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum PolicyAction {
+    /// Connections from inside whose answers come in though no rule lets them
+    Connections,
 }
 
 /// Which flows are meant.

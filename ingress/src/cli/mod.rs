@@ -5,6 +5,7 @@ mod doctor;
 mod failure;
 mod flows;
 pub(crate) mod human;
+mod policy;
 mod report;
 #[cfg(test)]
 mod samples;
@@ -19,7 +20,7 @@ use std::{
 use clap::CommandFactory;
 use serde::Serialize;
 
-pub use args::{Args, Command, Format};
+pub use args::{Args, Command, Format, PolicyAction};
 pub use failure::Failure;
 
 use crate::control::{Request, Response, call};
@@ -32,6 +33,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Command::Flows(flows) => flows::run(&context, flows),
         Command::Top(args) => top::run(&context, args),
         Command::Status => context.ask(&Request::Status),
+        Command::Policy { action: PolicyAction::Connections } => context.ask(&Request::Connections),
         Command::Stats => context.ask(&Request::Stats),
         Command::Drops => context.ask(&Request::Drops),
         Command::Dns { flush: None } => context.ask(&Request::Dns),
@@ -76,6 +78,7 @@ impl Context<'_> {
         match response {
             Response::Flows(flows) => self.print(flows),
             Response::Killed { flows } => self.print(&report::Killed { flows: *flows }),
+            Response::Connections(connections) => self.print(connections),
             Response::Stats(stats) => self.print(stats),
             Response::Drops(drops) => self.print(drops),
             Response::Status(status) => self.print(status),

@@ -68,7 +68,17 @@ impl Report for Status {
             },
         ]);
         sheet.row([text("uplink"), interface(&self.uplink)]);
-        sheet.row([text("shield"), text(self.shield.as_str())]);
+        let shield = self.shield.as_str();
+        sheet.row([
+            text("shield"),
+            if self.native_is_lost {
+                bad(format!(
+                    "{shield}: what it answers in native mode does not get out by the uplink"
+                ))
+            } else {
+                text(shield)
+            },
+        ]);
         sheet.row([text("nat46"), text(self.nat46_prefix)]);
         for listener in &self.listen {
             sheet.row([text("listen"), listen_row(listener)]);

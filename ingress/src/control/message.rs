@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dns, Drops, Explanation, Filter, Flows, Stats, Status};
+use super::{Connections, Dns, Drops, Explanation, Filter, Flows, Stats, Status};
 
 /// What can be asked of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub enum Request {
         #[serde(default)]
         filter: Filter,
     },
+    /// The connections from inside that the policy remembers.
+    Connections,
     /// Packets, bytes and counters.
     Stats,
     /// What was dropped and why.
@@ -54,6 +56,8 @@ pub enum Response {
         /// How many flows.
         flows: u64,
     },
+    /// To [`Request::Connections`].
+    Connections(Connections),
     /// To [`Request::Stats`].
     Stats(Stats),
     /// To [`Request::Drops`].

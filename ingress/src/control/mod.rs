@@ -3,6 +3,7 @@
 //! One JSON object a line each way over a unix socket. Fields are only ever added.
 
 mod client;
+mod connection;
 mod explain;
 mod flow;
 mod message;
@@ -11,6 +12,7 @@ mod rulings;
 mod server;
 
 pub use client::{CallError, call};
+pub use connection::{ConnectionState, Connections, FromInside};
 pub use explain::{Explanation, Step, explain};
 pub use flow::{Filter, Flow, FlowState, Flows, network};
 pub use message::{ErrorKind, Request, Response};

@@ -107,6 +107,9 @@ pub struct Status {
     pub uplink: Interface,
     /// Whether SYNs are answered at XDP there.
     pub shield: Shield,
+    /// Whether it was to be in native mode, which was given up: what it answers does not get out by the uplink.
+    #[serde(default)]
+    pub native_is_lost: bool,
     /// The homes.
     pub sites: Vec<SiteStatus>,
     /// Where backends see IPv4 clients.

@@ -4,7 +4,6 @@
 //! the programs and their tables in step with the network and the configuration; the desk answers
 //! ingressctl and Prometheus.
 
-mod clock;
 mod desk;
 mod engine;
 mod guard;
@@ -17,6 +16,8 @@ mod ration;
 mod reconciler;
 mod refusals;
 mod shared;
+mod trial;
+mod warden;
 mod watchdog;
 
 use std::{
@@ -32,7 +33,7 @@ use tokio::{
 };
 
 use crate::{
-    capabilities,
+    capabilities, clock,
     config::Config,
     control,
     dataplane::{Claim, Dataplane, FlowMaps},

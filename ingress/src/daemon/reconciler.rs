@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::{
-    maps::{ASK_KERNEL, Device, Route},
-    verdict::Cookie,
-};
+use ingress_common::maps::{ASK_KERNEL, Device, Route};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -26,9 +23,9 @@ pub use sizes::is_news;
 
 use super::{
     clock::boot_nanos,
-    guard::Guard,
     plan::{Known, Plan, plan},
     shared::{Applied, Shared},
+    warden::Warden,
 };
 use crate::{
     config::{Config, Policy, Xdp},
@@ -70,9 +67,7 @@ pub struct Reconciler {
     counters: Arc<Counters>,
     /// What is in force, once this daemon has looked.
     policy: Option<Policy>,
-    guard: Guard,
-    /// What the guard wants, where the configuration leaves it to that.
-    wanted: Shield,
+    warden: Warden,
     sizes: Sizes,
     shared: Arc<Shared>,
 }
@@ -87,9 +82,8 @@ impl Reconciler {
         counters: Arc<Counters>,
         shared: Arc<Shared>,
     ) -> Self {
-        let (guard, wanted) = (Guard::default(), Shield::Off);
-        let (policy, sizes) = (None, Sizes::default());
-        Self { claim, dataplane, maps, netlink, counters, policy, guard, wanted, sizes, shared }
+        let (policy, warden, sizes) = (None, Warden::default(), Sizes::default());
+        Self { claim, dataplane, maps, netlink, counters, policy, warden, sizes, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -116,8 +110,8 @@ impl Reconciler {
                     }
                     due = Instant::now() + AT_LEAST_EVERY;
                 }
-                _ = second.tick(), if self.shared.config().uplink.xdp == Xdp::Auto => {
-                    if self.guard_turns() {
+                _ = second.tick(), if Warden::watches(self.shared.config().uplink.xdp) => {
+                    if self.warden.turns(self.shared.config().uplink.xdp, &self.counters) {
                         due = Instant::now();
                     }
                 }
@@ -133,30 +127,6 @@ impl Reconciler {
                 }
             }
         }
-    }
-
-    /// Whether the last second has changed what the shield is to do.
-    fn guard_turns(&mut self) -> bool {
-        let count = |result| self.counters.cookies(result);
-        let returned = count(Cookie::Acknowledged) + count(Cookie::Accepted);
-        let wanted = self.guard.observe(count(Cookie::Sent), returned);
-        let was = std::mem::replace(&mut self.wanted, wanted);
-        match (was, wanted) {
-            (Shield::Off, Shield::Generic | Shield::Native) => {
-                tracing::warn!("a SYN flood: the shield goes up");
-            }
-            (Shield::Generic | Shield::Native, Shield::Off) => {
-                tracing::warn!("the flood is over: the shield comes down");
-            }
-            (Shield::Native, Shield::Generic) => tracing::warn!(
-                "what the shield answers in native mode does not get out by the uplink: it goes on in generic mode"
-            ),
-            (Shield::Generic, Shield::Native) => tracing::info!("the shield tries native mode"),
-            (Shield::Off, Shield::Off)
-            | (Shield::Generic, Shield::Generic)
-            | (Shield::Native, Shield::Native) => return false,
-        }
-        true
     }
 
     /// Looks at the network and makes everything match.
@@ -237,6 +207,7 @@ impl Reconciler {
         self.shared.set_applied(Applied {
             uplink: Some(uplink),
             shield,
+            native_is_lost: self.warden.native_is_lost(config.uplink.xdp),
             tunnels,
             site_numbers: numbers,
             listeners: plan.listening,
@@ -252,12 +223,7 @@ impl Reconciler {
 
     /// Puts the shield up or takes it down. Without it everything works, only with more effort.
     fn shield(&mut self, config: &Config, uplink: Option<&Link>) -> Shield {
-        let mut shield = match config.uplink.xdp {
-            Xdp::Native => Shield::Native,
-            Xdp::Generic => Shield::Generic,
-            Xdp::Auto => self.wanted,
-            Xdp::Off => Shield::Off,
-        };
+        let mut shield = self.warden.shield(config.uplink.xdp);
         let Some(link) = uplink.filter(|link| link.ethernet) else {
             if shield != Shield::Off && uplink.is_some() {
                 tracing::warn!(
@@ -282,8 +248,7 @@ impl Reconciler {
             tracing::warn!(
                 "[uplink] xdp: no native mode here, so it is the generic one: {error:#}"
             );
-            self.wanted = self.guard.native_refused();
-            shield = self.wanted;
+            shield = self.warden.native_refused();
             result = set(&mut self.dataplane, shield);
         }
         if let Err(error) = result {
@@ -324,7 +289,7 @@ impl Reconciler {
         // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
         let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
         if old.uplink != new.uplink {
-            (self.guard, self.wanted) = (Guard::default(), Shield::Off);
+            self.warden = Warden::default();
         }
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.

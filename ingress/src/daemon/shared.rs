@@ -54,6 +54,8 @@ pub struct Applied {
     pub uplink: Option<Interface>,
     /// What stands in front of it.
     pub shield: Shield,
+    /// Whether it was to be in native mode, whose answers get lost.
+    pub native_is_lost: bool,
     /// The tunnels, in the order of the configuration's sites.
     pub tunnels: Vec<Interface>,
     /// The index in `SITES` of each of them.

@@ -23,7 +23,7 @@ pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
     Counters, Debts, Devices, FlowMaps, Heartbeat, Listeners, Marks, NextHops, PolicyTables,
-    Routes, Routes4, Secrets, SiteNames, Tables, host, host_name,
+    Routes, Routes4, Secrets, SiteNames, Tables, host, host_name, remembered,
 };
 
 /// The object that ingress/build.rs made.

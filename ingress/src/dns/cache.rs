@@ -1,16 +1,15 @@
 //! What names were answered with, for as long as their records say, and how many of them are kept.
 
-use std::{
-    collections::HashMap,
-    net::Ipv6Addr,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use super::{Answer, LookupError};
 
 const MOST_NAMES: usize = 4096;
 /// How long after its time an answer may stand in for one that cannot be had.
 const STALE: Duration = Duration::from_secs(3600);
+
+/// Since boot: what a server has answered grows old while the machine is suspended, too.
+pub(super) type Moment = Duration;
 
 #[derive(Default)]
 pub(super) struct Cache {
@@ -19,9 +18,9 @@ pub(super) struct Cache {
 
 struct Entry {
     answer: Answer,
-    until: Instant,
+    until: Moment,
     /// The last addresses, where `answer` is a failure to renew them.
-    last: Option<(Vec<Ipv6Addr>, Instant)>,
+    last: Option<(Vec<Ipv6Addr>, Moment)>,
 }
 
 /// A row of `ingressctl dns`.
@@ -36,16 +35,16 @@ pub struct CachedName {
 }
 
 impl Cache {
-    pub fn fresh(&self, name: &str, now: Instant) -> Option<Answer> {
+    pub fn fresh(&self, name: &str, now: Moment) -> Option<Answer> {
         self.names.get(name).filter(|entry| entry.until > now).map(|entry| entry.answer.clone())
     }
 
-    pub fn stale(&self, name: &str, now: Instant) -> Option<Vec<Ipv6Addr>> {
+    pub fn stale(&self, name: &str, now: Moment) -> Option<Vec<Ipv6Addr>> {
         let (addresses, until) = self.names.get(name)?.addresses()?;
         (now < until + STALE).then_some(addresses)
     }
 
-    pub fn insert(&mut self, name: String, answer: Answer, now: Instant, ttl: Duration) {
+    pub fn insert(&mut self, name: String, answer: Answer, now: Moment, ttl: Duration) {
         let last = match answer {
             Err(LookupError::Failed(_)) => self.names.get(&name).and_then(Entry::addresses),
             Ok(_) | Err(LookupError::NotFound) => None,
@@ -57,7 +56,7 @@ impl Cache {
     }
 
     /// Names without an address go first: anybody can ask for any number of them.
-    fn make_room(&mut self, now: Instant) {
+    fn make_room(&mut self, now: Moment) {
         self.names.retain(|_, entry| entry.until + STALE > now);
         let least = self
             .names
@@ -79,7 +78,7 @@ impl Cache {
         count
     }
 
-    pub fn list(&self, now: Instant) -> Vec<CachedName> {
+    pub fn list(&self, now: Moment) -> Vec<CachedName> {
         let mut list: Vec<_> = self
             .names
             .iter()
@@ -96,7 +95,7 @@ impl Cache {
 }
 
 impl Entry {
-    fn addresses(&self) -> Option<(Vec<Ipv6Addr>, Instant)> {
+    fn addresses(&self) -> Option<(Vec<Ipv6Addr>, Moment)> {
         match &self.answer {
             Ok(addresses) => Some((addresses.clone(), self.until)),
             Err(_) => self.last.clone(),
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_answer_outlives_a_failure_but_not_a_denial() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
+        let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
         let address = vec![Ipv6Addr::LOCALHOST];
         cache.insert("a.b".to_owned(), Ok(address.clone()), now, TTL);
         assert_eq!(cache.fresh("a.b", now + TTL / 2), Some(Ok(address.clone())));
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_unknown_names_pushes_out_no_known_one() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
+        let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
         cache.insert("a.b".to_owned(), Ok(vec![Ipv6Addr::LOCALHOST]), now, TTL);
         for n in 0..2 * MOST_NAMES {
             cache.insert(format!("{n}.b"), Err(LookupError::NotFound), now, 2 * TTL);

@@ -23,7 +23,7 @@ pub use cache::CachedName;
 pub use metrics::{LookupResult, Metrics};
 pub use select::{OutsidePrefixes, select};
 
-use crate::{config, control};
+use crate::{clock::since_boot, config, control};
 use cache::Cache;
 use upstream::{Upstream, query};
 
@@ -107,7 +107,7 @@ impl Resolver {
             }
         };
         // An old answer is better than none while the servers are away (RFC 8767).
-        match self.shared.state().cache.stale(name, Instant::now()) {
+        match self.shared.state().cache.stale(name, since_boot()) {
             Some(addresses) => (LookupResult::Stale, Ok(addresses)),
             None => (result, Err(error)),
         }
@@ -118,13 +118,13 @@ impl Resolver {
         if let Some(addresses) = state.hosts.get(name) {
             return Start::Known(LookupResult::Hosts, Ok(addresses.clone()));
         }
-        match state.cache.fresh(name, Instant::now()) {
+        match state.cache.fresh(name, since_boot()) {
             Some(Ok(addresses)) => return Start::Known(LookupResult::Cached, Ok(addresses)),
             Some(Err(LookupError::NotFound)) => {
                 return Start::Known(LookupResult::NotFound, Err(LookupError::NotFound));
             }
             Some(Err(error @ LookupError::Failed(_))) => {
-                return match state.cache.stale(name, Instant::now()) {
+                return match state.cache.stale(name, since_boot()) {
                     Some(addresses) => Start::Known(LookupResult::Stale, Ok(addresses)),
                     None => Start::Known(LookupResult::Failed, Err(error)),
                 };
@@ -137,7 +137,7 @@ impl Resolver {
         }
         if state.queries.len() >= MOST_QUERIES {
             // A flood of names nobody knows is no reason to forget one that was known.
-            if let Some(addresses) = state.cache.stale(name, Instant::now()) {
+            if let Some(addresses) = state.cache.stale(name, since_boot()) {
                 return Start::Known(LookupResult::Stale, Ok(addresses));
             }
             let reason = format!("{MOST_QUERIES} other names are being looked up");
@@ -155,7 +155,7 @@ impl Resolver {
             let mut state = shared.state();
             if state.generation == generation {
                 state.queries.remove(&name);
-                state.cache.insert(name, answer.clone(), Instant::now(), ttl);
+                state.cache.insert(name, answer.clone(), since_boot(), ttl);
             }
             drop(state);
             sender.send_replace(Some(answer));
@@ -187,7 +187,7 @@ impl Resolver {
 
     /// What is cached and not yet out of date, by name.
     pub fn cached(&self) -> Vec<CachedName> {
-        self.shared.state().cache.list(Instant::now())
+        self.shared.state().cache.list(since_boot())
     }
 
     /// What is known without asking, for `ingressctl dns`.
@@ -200,7 +200,7 @@ impl Resolver {
             error: None,
             ttl_seconds: None,
         });
-        let cached = state.cache.list(Instant::now()).into_iter().map(|cached| control::DnsName {
+        let cached = state.cache.list(since_boot()).into_iter().map(|cached| control::DnsName {
             name: cached.name,
             source: control::DnsSource::Cache,
             error: cached.answer.as_ref().err().map(LookupError::to_string),

@@ -172,7 +172,7 @@ impl Bench {
     /// Puts a policy in force, which `before` nanoseconds ago another one was; zero means never.
     pub fn govern(&mut self, policy: &Policy, before: u64) {
         self.policy.replace(&compile(policy).unwrap(), now()).unwrap();
-        let changed = if before == 0 { 0 } else { now().saturating_sub(before) };
+        let changed = if before == 0 { 0 } else { now().wrapping_sub(before) };
         self.changed.set(0, changed, 0).unwrap();
     }
 
@@ -184,7 +184,7 @@ impl Bench {
     /// Has the inside have spoken so long ago on each of them.
     pub fn age_connections(&mut self, nanoseconds: u64) {
         for (key, mut connection) in self.connections() {
-            connection.last_seen = connection.last_seen.saturating_sub(nanoseconds);
+            connection.last_seen = connection.last_seen.wrapping_sub(nanoseconds);
             self.connections.insert(key, connection, 0).unwrap();
         }
     }

@@ -7,6 +7,7 @@ use crate::golden::place::{
     BACKEND, CLIENT_ISN, KEYS, WORLD, backend_segment, client_key, client_segment, from_backend,
     from_client, splice,
 };
+use ingress::config::{Ipv6Policy, Policy};
 use ingress::handshake::Splice;
 use ingress_common::cookie;
 use ingress_common::tcp::{Seq, SynOptions};
@@ -118,6 +119,28 @@ pub fn with_flow() -> Vec<Case> {
 /// Installs the flow.
 pub fn install(bench: &mut Bench) {
     bench.install(&Splice { ts_delta: Some(0x1234_5678), ..splice() });
+}
+
+/// Packets of what the inside has begun under the policy of [`close`].
+pub fn tracked() -> Vec<Case> {
+    let inward = Ip6 { source: WORLD, destination: *BACKEND.ip(), ..Ip6::default() };
+    [
+        ("IPv6 in, closed policy, tracked", 4.0, Side::Uplink, inward.around(UDP, &[0; 1000])),
+        ("IPv6 out, closed policy, tracked", 4.0, Side::Tunnel, asked()),
+    ]
+    .map(|case| made(case, false))
+    .into()
+}
+
+/// Lets nothing in but answers, and has the inside begin something.
+pub fn close(bench: &mut Bench) {
+    bench.govern(&Policy { ipv6: Ipv6Policy::Closed, ..Policy::default() }, 0);
+    bench.time(Side::Tunnel, &unpadded(&asked()), Skb::default());
+}
+
+fn asked() -> Vec<u8> {
+    let outward = Ip6 { source: *BACKEND.ip(), destination: WORLD, ..Ip6::default() };
+    outward.around(UDP, &[0; 1000])
 }
 
 /// The first word of a name says what must become of the packet; most leave.

@@ -27,6 +27,12 @@ fn enter(bench: &mut Bench, state: State) {
     }
 }
 
+/// Many, unless somebody asks for fewer, as where a machine is emulated.
+fn cases() -> u32 {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if asked { Config::default().cases } else { 1500 }
+}
+
 #[track_caller]
 fn run(bench: &mut Bench, packet: &[u8]) -> Fate {
     // Twenty octets of IPv4 are what a test run insists on.
@@ -51,7 +57,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 1500, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn no_segment_leaks(

@@ -3,7 +3,9 @@
 //!
 //! `cargo test --test golden -- --nocapture speed` prints the numbers.
 
-use ingress_tests::golden::cases::{Case, install, with_flow, without_flow, yardstick};
+use ingress_tests::golden::cases::{
+    Case, close, install, tracked, with_flow, without_flow, yardstick,
+};
 
 use crate::bench::{Bench, bench};
 
@@ -15,6 +17,8 @@ fn every_verdict_costs_what_it_did() {
     compare(&mut bench, &without_flow());
     install(&mut bench);
     compare(&mut bench, &with_flow());
+    close(&mut bench);
+    compare(&mut bench, &tracked());
 }
 
 #[track_caller]

@@ -67,12 +67,13 @@ pub struct Image {
 impl Image {
     /// Packs it.
     pub fn build(kernel: &Kernel, binaries: &[PathBuf], extent: Extent) -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("ingress-vm-{}", std::process::id()));
+        let name = format!("ingress-vm-{}-{}", std::process::id(), kernel.release);
+        let dir = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&dir);
         let image = Self { file: dir.join("initramfs"), dir };
         let root = Root(image.dir.join("root"));
         root.skeleton()?;
-        if extent == Extent::Lab {
+        if extent >= Extent::Lab {
             root.lab()?;
         }
         for binary in binaries {
@@ -109,6 +110,7 @@ impl Drop for Image {
 fn script(tests: &[(&str, &str)]) -> String {
     let mut script = format!("cd /root; export INGRESS_BIN_DIR={TESTS} RUST_BACKTRACE=1\n");
     // Emulated, everything takes ten times as long.
+    script += "export PROPTEST_CASES=100\n";
     script += "export INGRESS_WIREGUARD=kernel INGRESS_PATIENCE=10; failed=0; uname -r\n";
     for (test, filter) in tests {
         script += &format!("{TESTS}/{test} {filter} --test-threads=1 || failed=1\n");

@@ -24,8 +24,14 @@ pub struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Runs it. What the tests print goes to standard output.
-    pub fn run(&self, limit: Duration) -> Result<()> {
+    /// Runs it, and returns what the tests have printed, and how it ended.
+    pub fn run(&self, limit: Duration) -> (String, Result<()>) {
+        let said = self.initramfs.with_extension("said");
+        let result = self.boot(&said, limit);
+        (String::from_utf8_lossy(&fs::read(&said).unwrap_or_default()).into_owned(), result)
+    }
+
+    fn boot(&self, said: &Path, limit: Duration) -> Result<()> {
         let console = self.initramfs.with_extension("console");
         let accelerator = if self.kvm { "kvm" } else { "tcg,thread=multi" };
         // It shall not outlive whoever started it.
@@ -43,7 +49,9 @@ impl Machine<'_> {
         .args(["-m", MEMORY, "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
-        .args(["-serial", "stdio", "-kernel"])
+        .arg("-serial")
+        .arg(format!("file:{}", said.display()))
+        .arg("-kernel")
         .arg(self.kernel)
         .arg("-initrd")
         .arg(self.initramfs)

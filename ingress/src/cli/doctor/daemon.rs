@@ -60,6 +60,13 @@ fn running(host: &Host, status: &Status) -> Vec<Finding> {
             "correct it, then `ingressctl reload`",
         ));
     }
+    if status.native_is_lost {
+        findings.push(Finding::warn(
+            "shield",
+            format!("what XDP sends in native mode does not get out by {}", status.uplink.name),
+            "set `xdp = \"generic\"` or \"auto\" in [uplink]; native mode is tried again after a restart of ingressd",
+        ));
+    }
     let interfaces = status.sites.iter().map(|site| &site.interface).chain([&status.uplink]);
     findings.extend(interfaces.filter_map(attached));
     findings.extend(kernel::capabilities_of(host, status.pid));

@@ -1,4 +1,4 @@
-//! The flows: those in the kernel's maps, and those in the engine's hands.
+//! The flows: those in the kernel's maps, and those in the engine's hands. And what a policy remembers.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use ingress_common::addr::Nat46Prefix;
 
 use super::super::{clock::boot_nanos, engine::Handshake, shared::Shared};
 use crate::{
-    control::{Flow, FlowState},
-    dataplane::{FlowMaps, Pins},
+    control::{Connections, Flow, FlowState},
+    dataplane::{FlowMaps, Pins, remembered},
     flows,
 };
 
@@ -41,6 +41,11 @@ pub(super) fn established(shared: &Shared) -> Result<Vec<Flow>> {
         }
     };
     Ok(maps.flows().map(flow).collect())
+}
+
+pub(super) fn from_inside(shared: &Shared) -> Result<Connections> {
+    let pins = Pins::open(&shared.config().daemon.bpffs)?;
+    Ok(Connections::at(boot_nanos(), &remembered(pins.maps())?))
 }
 
 pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow> {

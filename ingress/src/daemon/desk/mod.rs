@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{engine::Request as Ask, history::History, reconciler::Reload, shared::Shared};
 use crate::{
-    control::{Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
+    control::{Connections, Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
     dataplane::Counters,
     handshake::ClientTuple,
 };
@@ -75,6 +75,11 @@ impl Desk {
         .await?
     }
 
+    async fn connections(&self) -> Result<Connections> {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || listing::from_inside(&shared)).await?
+    }
+
     async fn kill(&self, filter: Filter) -> Result<u64> {
         let tuples = self.flows(filter).await?.into_iter();
         let tuples = tuples
@@ -108,6 +113,9 @@ impl Control for Desk {
                 .map_or_else(failed, |flows| Response::Flows(Flows::from(flows))),
             Request::Kill { filter } => {
                 self.kill(filter).await.map_or_else(failed, |flows| Response::Killed { flows })
+            }
+            Request::Connections => {
+                self.connections().await.map_or_else(failed, Response::Connections)
             }
             Request::Stats => Response::Stats(self.stats()),
             Request::Drops => Response::Drops(self.drops()),

@@ -52,6 +52,7 @@ impl Desk {
                 .clone()
                 .unwrap_or_else(|| absent(config.uplink.interface.as_str())),
             shield: applied.shield,
+            native_is_lost: applied.native_is_lost,
             sites,
             nat46_prefix: config.nat46.network(),
             listen,

@@ -22,7 +22,7 @@ pub use devices::{Devices, SiteNames};
 pub use flows::{FlowMaps, host, host_name};
 pub use marks::Marks;
 pub use next_hops::{NextHops, Routes4};
-pub use policy::PolicyTables;
+pub use policy::{PolicyTables, remembered};
 pub use routes::{Listeners, Routes};
 pub use secrets::{Heartbeat, Secrets};
 

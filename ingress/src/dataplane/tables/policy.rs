@@ -1,14 +1,14 @@
 //! The rule set in force. Another one is written beside it and then put in its place with one word, so that a
 //! packet meets the one or the other, and a failure in between leaves everything as it was.
 
-use std::{collections::BTreeMap, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::Path};
 
 use anyhow::{Context, Result};
 use aya::{
     Ebpf, Pod,
-    maps::{Array, LpmTrie, MapData, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, lpm_trie::Key},
 };
-use ingress_common::policy::{Place, Service, Settings, Source};
+use ingress_common::policy::{Connection, ConnectionKey, Place, Service, Settings, Source};
 use ipnet::Ipv6Net;
 
 use super::super::take;
@@ -110,6 +110,17 @@ impl PolicyTables {
         remove(&mut self.services, |key| key.set != set)?;
         remove(&mut self.sources, |key| key.set != set)
     }
+}
+
+/// What stands in `CONNECTIONS`. An entry that goes meanwhile is none.
+///
+/// # Errors
+/// Where it is not pinned below `directory`.
+pub fn remembered(directory: &Path) -> Result<Vec<(ConnectionKey, Connection)>> {
+    let path = directory.join("CONNECTIONS");
+    let map = MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
+    let map: HashMap<_, ConnectionKey, Connection> = HashMap::try_from(Map::LruHashMap(map))?;
+    Ok(map.iter().filter_map(Result::ok).collect())
 }
 
 fn entries<K: Pod>(

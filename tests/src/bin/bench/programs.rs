@@ -10,7 +10,7 @@ use ingress::handshake::{Backend, ClientTuple, Splice};
 
 use ingress_tests::bpf::test_run::Skb;
 use ingress_tests::golden::bench::{Bench, REDIRECT, Side, now};
-use ingress_tests::golden::cases::{install, with_flow, without_flow, yardstick};
+use ingress_tests::golden::cases::{close, install, tracked, with_flow, without_flow, yardstick};
 use ingress_tests::golden::frame::{Ip4, Ip6, unpadded};
 use ingress_tests::golden::pins::Pins;
 use ingress_tests::golden::place::{
@@ -27,17 +27,18 @@ pub fn programs(extent: &Extent, report: &mut Report) -> Result<()> {
     let mut bench = Bench::with_room("programs", 64);
     for _ in 0..extent.rounds {
         bench.reset();
-        for (measure, cases) in [
-            ("programs, the same packet again", without_flow()),
-            ("programs, each packet anew", with_flow()),
+        for (measure, cases, prepare) in [
+            ("programs, the same packet again", without_flow(), install as fn(&mut Bench)),
+            ("programs, each packet anew", with_flow(), close),
+            ("programs, each packet anew", tracked(), |_| {}),
         ] {
             let kept = cases.iter().all(|case| case.is_kept());
             for case in std::iter::once(yardstick(kept)).chain(cases) {
                 let nanoseconds = case.time(&mut bench).as_secs_f64() * 1e9;
                 report.add(Row::new(measure, "ns", case.name, nanoseconds));
             }
-            // The first packets are of no flow; the others are.
-            install(&mut bench);
+            // The first packets are of no flow, the last ones of a policy.
+            prepare(&mut bench);
         }
     }
     sizes(report)

@@ -31,6 +31,7 @@ fn moment(at: Instant, bytes: u64, refused: u64, flows: Vec<Flow>) -> Moment {
             config: "/etc/ingress/ingress.toml".into(),
             last_reload: Reload { timestamp_seconds: 0, error: None },
             shield: Shield::Off,
+            native_is_lost: false,
             uplink: interface("eth0"),
             sites: vec![SiteStatus {
                 name: "home".to_owned(),

@@ -1,0 +1,117 @@
+//! What an IPv6 packet carries, behind its extension headers, as far as the policy asks.
+
+use super::{Fragment, ICMPV6, MOST_HEADERS, has_ports, is_header, step};
+use crate::{
+    maps::TCP,
+    tcp::Flags,
+    verifier::{forget, opaque},
+};
+
+const IPV6: u32 = 40;
+/// Offset of the flags in a TCP header.
+const FLAGS: u32 = 13;
+/// The highest that a walk over [`MOST_HEADERS`] can get, rounded up.
+const FARTHEST: u64 = 0x7fff;
+
+/// Read by [`Upper::read`]; until then zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upper {
+    /// Of the last header.
+    pub protocol: u8,
+    /// Of TCP.
+    pub flags: Flags,
+    /// The type, of ICMPv6.
+    pub kind: u8,
+    /// Which piece of its packet.
+    pub piece: Piece,
+    /// The sender's and the receiver's; zeros where the protocol has none.
+    pub ports: [[u8; 2]; 2],
+    /// What tells a packet's pieces from others'.
+    pub id: [u8; 4],
+}
+
+/// Which piece of its packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Piece {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The one with the ports.
+    First,
+    /// Another: it tells nothing.
+    Later,
+}
+
+/// A packet from its IPv6 header on.
+pub trait Octets {
+    /// Copies the octets from `offset` on; `false` where the packet has not so many.
+    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> bool;
+}
+
+impl Upper {
+    /// Whether the headers could be read, all before `end`: within the length that the packet claims. `first` is the
+    /// kind of the first one, `salt` a number that the verifier does not know.
+    #[inline(always)]
+    pub fn read<P: Octets>(&mut self, packet: &P, first: u8, end: u32, salt: u64) -> bool {
+        let mut kind = first;
+        let mut offset = IPV6;
+        let mut nth = 0;
+        while nth < MOST_HEADERS {
+            if !is_header(kind) {
+                break;
+            }
+            let mut head = [0u8; 8];
+            if offset + 8 > end || !packet.load(offset, &mut head) {
+                return false;
+            }
+            let step = step(kind, head);
+            kind = forget(step.next as u64, salt) as u8;
+            offset = (opaque(forget((offset + step.len as u32) as u64, salt) & FARTHEST)) as u32;
+            if let Some(Fragment { id, first, whole }) = step.fragment {
+                self.id = id;
+                if !first {
+                    self.piece = Piece::Later;
+                    return true;
+                }
+                if !whole {
+                    self.piece = Piece::First;
+                }
+            }
+            nth += 1;
+        }
+        self.protocol = kind;
+        if is_header(kind) {
+            return false;
+        }
+        if has_ports(kind) {
+            if offset + 4 > end || !self.load_ports(packet, offset) {
+                return false;
+            }
+            if kind == TCP {
+                let mut flags = [0];
+                if offset + FLAGS >= end || !packet.load(offset + FLAGS, &mut flags) {
+                    return false;
+                }
+                self.flags = Flags(flags[0]);
+            }
+        } else if kind == ICMPV6 {
+            let mut message = [0];
+            if offset >= end || !packet.load(offset, &mut message) {
+                return false;
+            }
+            self.kind = message[0];
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn load_ports<P: Octets>(&mut self, packet: &P, offset: u32) -> bool {
+        let mut ports = [0; 4];
+        if !packet.load(offset, &mut ports) {
+            return false;
+        }
+        let [a, b, c, d] = ports;
+        self.ports = [[a, b], [c, d]];
+        true
+    }
+}
