@@ -78,8 +78,6 @@ fn configured(stage: &Stage, vps: &Container) -> Result<()> {
     ensure!(text(&sick).contains("net.ipv6.conf.all.forwarding"), "{}", text(&sick));
     ensure!(text(&sick).contains("systemctl enable --now ingress"), "{}", text(&sick));
     stage.lab.vps.sysctl("ipv6/conf/all/forwarding", "1")?;
-    // Turning it off took the routers' routes with it.
-    stage.lab.set_up_uplink()?;
     vps.run("systemctl enable --now ingress")?;
     let well = vps.shell("ingressctl doctor")?;
     assert_eq!(well.status.code(), Some(0), "{}", text(&well));

@@ -29,7 +29,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 21] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
@@ -47,6 +47,9 @@ const FILES: [(&str, &str); 18] = [
     ("docs/runbooks.md", "usr/share/doc/ingress/docs/runbooks.md"),
     ("docs/security.md", "usr/share/doc/ingress/docs/security.md"),
     ("docs/troubleshooting.md", "usr/share/doc/ingress/docs/troubleshooting.md"),
+    ("docs/walkthrough.md", "usr/share/doc/ingress/docs/walkthrough.md"),
+    ("docs/images/status-light.png", "usr/share/doc/ingress/docs/images/status-light.png"),
+    ("docs/images/status-dark.png", "usr/share/doc/ingress/docs/images/status-dark.png"),
     ("xtask/src/deb/copyright", "usr/share/doc/ingress/copyright"),
 ];
 /// The shells, and where each looks for completions.

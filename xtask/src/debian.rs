@@ -17,10 +17,10 @@ pub fn mirror_of(label: &str) -> Option<String> {
     index_targets("$(LABEL)\t$(REPO_URI)", label)
 }
 
-/// Where the packages of a suite come from.
-pub fn mirror_with(suite: &str) -> Result<String> {
-    index_targets("$(SUITE)\t$(REPO_URI)", suite)
-        .with_context(|| format!("this system's apt has no source of {suite}"))
+/// Where the packages of a release come from, by its codename: other names of it pass on to the next.
+pub fn mirror_with(codename: &str) -> Result<String> {
+    index_targets("$(CODENAME)\t$(REPO_URI)", codename)
+        .with_context(|| format!("this system's apt has no source of {codename}"))
 }
 
 fn index_targets(format: &str, key: &str) -> Option<String> {

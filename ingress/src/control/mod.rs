@@ -4,20 +4,24 @@
 
 mod client;
 mod connection;
+mod counts;
 mod explain;
 mod flow;
 mod message;
-mod report;
+mod names;
 mod rulings;
 mod server;
+mod status;
 
 pub use client::{CallError, call};
 pub use connection::{ConnectionState, Connections, FromInside};
+pub use counts::{Count, Direction, DropCount, Drops, Path, Stats, Traffic};
 pub use explain::{Explanation, Step, explain};
 pub use flow::{Filter, Flow, FlowState, Flows, network};
 pub use message::{ErrorKind, Request, Response};
-pub use report::{
-    Attachment, Count, Direction, Dns, DnsName, DnsSource, DropCount, Drops, FlowTable, Interface,
-    Listener, Path, PolicyStatus, Promised, Reload, Shield, SiteStatus, Stats, Status, Traffic,
-};
+pub use names::{Dns, DnsName, DnsSource};
 pub use server::{Control, Server};
+pub use status::{
+    Attachment, FlowTable, Interface, Listener, PolicyStatus, Promised, Reload, Shield, SiteStatus,
+    Status,
+};

@@ -1,94 +1,12 @@
-//! What the daemon tells of itself: to ingressctl over the socket, and to Prometheus.
+//! How the daemon is: interfaces, sites, listeners, policy, flow table.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    net::{Ipv6Addr, SocketAddr, SocketAddrV4},
-    path::PathBuf,
-};
+use std::{borrow::Cow, fmt, net::SocketAddrV4, path::PathBuf};
 
 use ingress_common::maps::Offer;
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Ipv6Policy, Policy, Protocol};
-
-/// What has happened since the counters were made; they outlive the daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Every path in every direction.
-    pub traffic: Vec<Traffic>,
-    /// Flows that were installed.
-    pub flows_opened: u64,
-    /// Flows that ended, by cause; every cause there is.
-    pub flows_closed: Vec<Count>,
-    /// SYN cookies, by result; every result there is.
-    pub syn_cookies: Vec<Count>,
-    /// Handshakes, by outcome; every outcome there is.
-    pub handshakes: Vec<Count>,
-    /// Names looked up, by result.
-    pub dns_lookups: Vec<Count>,
-}
-
-/// What went one way on one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Which path.
-    pub path: Path,
-    /// Which way.
-    pub direction: Direction,
-    /// Packets; one that the kernel merged counts once.
-    pub packets: u64,
-    /// Bytes from the IP header on.
-    pub bytes: u64,
-}
-
-/// How packets are carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Path {
-    /// IPv6 as it is.
-    Ipv6,
-    /// IPv4, translated.
-    Nat46,
-}
-
-/// Which way packets go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// To the sites.
-    In,
-    /// To the world.
-    Out,
-}
-
-/// One value of a label and how often it was counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Count {
-    /// The label's value.
-    pub name: Cow<'static, str>,
-    /// How often.
-    pub count: u64,
-}
-
-/// What was dropped; every reason there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drops {
-    /// In the order of the enum of reasons.
-    pub drops: Vec<DropCount>,
-}
-
-/// A reason to drop packets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DropCount {
-    /// Its name, as the label has it.
-    pub reason: Cow<'static, str>,
-    /// What it means.
-    pub description: Cow<'static, str>,
-    /// How many packets.
-    pub count: u64,
-}
 
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,6 +79,23 @@ pub enum Attachment {
     None,
 }
 
+impl Attachment {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::None => "not attached",
+        }
+    }
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Where SYNs to listed ports are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -172,6 +107,17 @@ pub enum Shield {
     Native,
     /// By the XDP program, in the kernel's generic hook.
     Generic,
+}
+
+impl Shield {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// A home.
@@ -272,103 +218,4 @@ pub struct FlowTable {
     pub entries: u64,
     /// Flows that fit.
     pub max_entries: u64,
-}
-
-/// Names with their addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dns {
-    /// The servers that are asked.
-    pub servers: Vec<SocketAddr>,
-    /// What is known without asking.
-    pub names: Vec<DnsName>,
-}
-
-/// What is known of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DnsName {
-    /// The name.
-    pub name: String,
-    /// Who says so.
-    pub source: DnsSource,
-    /// Its addresses; none if it has none.
-    pub addresses: Vec<Ipv6Addr>,
-    /// Why it has none.
-    pub error: Option<String>,
-    /// How long that holds; none means for ever.
-    pub ttl_seconds: Option<u64>,
-}
-
-/// Who knows an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DnsSource {
-    /// The configuration.
-    Hosts,
-    /// A DNS server.
-    Cache,
-}
-
-impl Path {
-    /// The name in answers and labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipv6 => "ipv6",
-            Self::Nat46 => "nat46",
-        }
-    }
-}
-
-impl Direction {
-    /// The name in answers and labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-        }
-    }
-}
-
-impl Attachment {
-    /// The name in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-            Self::None => "not attached",
-        }
-    }
-}
-
-impl Shield {
-    /// The name in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
-    }
-}
-
-impl DnsSource {
-    /// The name in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hosts => "hosts",
-            Self::Cache => "cache",
-        }
-    }
-}
-
-impl Count {
-    /// A label's value and its count.
-    pub fn new(name: impl Into<Cow<'static, str>>, count: u64) -> Self {
-        Self { name: name.into(), count }
-    }
-}
-
-impl fmt::Display for Attachment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

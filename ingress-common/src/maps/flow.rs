@@ -1,0 +1,187 @@
+//! The two halves of a flow, and how each is found.
+
+/// `protocol` of a TCP flow.
+pub const TCP: u8 = 6;
+
+/// A client's side of a flow: how the uplink finds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    /// The client's IPv4 address.
+    pub client: [u8; 4],
+    /// The address of ours that it connected to.
+    pub listen: [u8; 4],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// The listed port.
+    pub listen_port: [u8; 2],
+    /// [`TCP`].
+    pub protocol: u8,
+    reserved: [u8; 3],
+}
+
+impl ClientKey {
+    /// The key of a TCP flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        client: [u8; 4],
+        client_port: [u8; 2],
+        listen: [u8; 4],
+        listen_port: [u8; 2],
+    ) -> Self {
+        Self { client, listen, client_port, listen_port, protocol: TCP, reserved: [0; 3] }
+    }
+}
+
+/// A backend's side of a flow: how the tunnel finds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BackendKey {
+    /// The backend's address.
+    pub backend: [u8; 16],
+    /// The client as the backend knows it (RFC 6052).
+    pub source: [u8; 16],
+    /// The backend's port, which is the listed one.
+    pub backend_port: [u8; 2],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// [`TCP`].
+    pub protocol: u8,
+    reserved: [u8; 3],
+}
+
+impl BackendKey {
+    /// The key of a TCP flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        backend: [u8; 16],
+        backend_port: [u8; 2],
+        source: [u8; 16],
+        client_port: [u8; 2],
+    ) -> Self {
+        Self { backend, source, backend_port, client_port, protocol: TCP, reserved: [0; 3] }
+    }
+}
+
+/// In `closing` of either half: this side has sent FIN.
+pub const CLOSING_FIN: u8 = 1;
+/// In `closing` of either half: this side has sent RST.
+pub const CLOSING_RST: u8 = 2;
+
+/// Client → backend. Written once by the daemon; the programs touch counters, times and marks only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToBackend {
+    /// Packets forwarded; a GRO batch counts its segments.
+    pub packets: u64,
+    /// Octets forwarded, IPv4 headers included.
+    pub bytes: u64,
+    /// When the last packet came, in nanoseconds since boot.
+    pub last_seen: u64,
+    /// When the flow was installed, in nanoseconds since boot.
+    pub opened: u64,
+    /// The backend's address.
+    pub backend: [u8; 16],
+    /// The client as the backend knows it.
+    pub source: [u8; 16],
+    /// Cookie less the backend's ISN: subtracted from acknowledgments and SACK edges.
+    pub delta: [u8; 4],
+    /// The cookie of a later SYN on this tuple; zero where there was none.
+    pub reopened: [u8; 4],
+    /// Index of the name in `HOSTS`.
+    pub host: u32,
+    /// Change of the TCP checksum by the addresses, folded, in memory order.
+    pub address_change: u16,
+    /// Index in `SITES`.
+    pub site: u16,
+    /// How far the client's window field is expanded: its scale, where the backend refused scaling.
+    pub expand: u8,
+    /// [`CLOSING_FIN`], [`CLOSING_RST`].
+    pub closing: u8,
+    /// One where both ends have timestamps.
+    pub timestamps: u8,
+    /// What the backend announced, see [`ToBackend::mss`]; zero where it takes more than Ethernet carries.
+    pub small: u8,
+    /// The TSval that we showed the client less the backend's: subtracted from TSecr.
+    pub ts_delta: [u8; 4],
+}
+
+/// The MSS that every backend is taken to have: what a peer without the option means over IPv4.
+pub const LEAST_MSS: u16 = crate::tcp::DEFAULT_MSS;
+/// The octets of one step of [`ToBackend::small`].
+const MSS_STEP: u16 = 4;
+
+impl ToBackend {
+    /// `small` for a backend that announced this MSS.
+    #[must_use]
+    pub const fn small(announced: u16) -> u8 {
+        let steps = announced.saturating_sub(LEAST_MSS).div_ceil(MSS_STEP);
+        if steps < u8::MAX as u16 { steps as u8 + 1 } else { 0 }
+    }
+
+    /// The MSS that the backend announced, at most three octets more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mss(&self) -> Option<u16> {
+        match self.small {
+            0 => None,
+            small => Some(LEAST_MSS + (small as u16 - 1) * MSS_STEP),
+        }
+    }
+}
+
+/// Backend → client. Written once by the daemon, as [`ToBackend`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToClient {
+    /// Packets forwarded; a GRO batch counts its segments.
+    pub packets: u64,
+    /// Octets forwarded, counted as the client receives them: IPv4 headers included.
+    pub bytes: u64,
+    /// When the last packet came, in nanoseconds since boot.
+    pub last_seen: u64,
+    /// The client's address.
+    pub client: [u8; 4],
+    /// The address of ours that the client connected to.
+    pub listen: [u8; 4],
+    /// Cookie less the backend's ISN: added to sequence numbers.
+    pub delta: [u8; 4],
+    /// While `watching`: the daemon wants to know when an acknowledgment covers this number.
+    pub watched: [u8; 4],
+    /// Change of the TCP checksum by the addresses, folded, in memory order.
+    pub address_change: u16,
+    /// The backend's window scale.
+    pub backend_scale: u8,
+    /// The scale that the client was promised.
+    pub promised_scale: u8,
+    /// [`CLOSING_FIN`], [`CLOSING_RST`].
+    pub closing: u8,
+    /// One while `watched` is waited for.
+    pub watching: u8,
+    /// One where both ends have timestamps.
+    pub timestamps: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The TSval that we showed the client less the backend's: added to TSval.
+    pub ts_delta: [u8; 4],
+    /// Zero.
+    pub reserved_too: [u8; 4],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_mss_fits_an_octet() {
+        for announced in 0..=u16::MAX {
+            let half = ToBackend { small: ToBackend::small(announced), ..ToBackend::default() };
+            match half.mss() {
+                Some(mss) => assert!(mss >= announced && mss - announced.max(LEAST_MSS) < 4),
+                None => assert!(announced > 1500, "{announced}"),
+            }
+        }
+    }
+}
