@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: this project and its rivals, measured in one network.
 
-use crate::{setup, shell};
+use crate::{build, setup, shell};
 use anyhow::Result;
 
 #[derive(clap::Args)]
@@ -22,5 +22,6 @@ pub fn run(args: &Args) -> Result<()> {
         "ingress-tests",
         "--bins",
     ]))?;
-    shell::run(std::process::Command::new("target/release/bench").arg("run").args(&args.rest))
+    let bench = build::directory(true).join("bench");
+    shell::run(std::process::Command::new(bench).arg("run").args(&args.rest))
 }
