@@ -14,7 +14,7 @@ use crate::{heartbeat, routes};
 static NEXT_HOPS: Array<NextHop> = Array::pinned(maps::NEXT_HOPS, 0);
 /// Numbers by the client's address.
 #[map]
-static ROUTES4: LpmTrie<[u8; 4], u32> = LpmTrie::pinned(4096, 0);
+static ROUTES4: LpmTrie<[u8; 4], u32> = LpmTrie::pinned(maps::MAX_ROUTES4, 0);
 
 /// The next hop of that number, for `bpf_redirect_neigh`. None means that the kernel shall look it up: it follows
 /// every change, which a next hop in a map does only while there is a daemon.

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use ingress_common::maps::MAX_ROUTES4;
 use netlink_packet_route::{
     address::AddressAttribute,
     link::{LinkAttribute, LinkFlags, LinkLayerType},
@@ -48,9 +49,6 @@ pub struct Snapshot {
     /// Whether the tables that these are from decide alone.
     pub rules: Rules,
 }
-
-/// With more IPv4 routes than `ROUTES4` has room for, the kernel is asked each time.
-const MOST_ROUTES4: usize = 4096;
 
 /// The connection to the kernel.
 pub struct Netlink {
@@ -159,7 +157,7 @@ impl Netlink {
         let mut found = Vec::new();
         let mut messages = self.handle.route().get(request).execute();
         while let Some(message) = messages.try_next().await? {
-            if found.len() == MOST_ROUTES4 {
+            if found.len() == MAX_ROUTES4 as usize {
                 return Ok(Vec::new());
             }
             found.extend(Route4::read(&message));

@@ -2,6 +2,7 @@
 //!
 //! A lab is alive while its directory's lock is held; the kernel lets go of that when the owner dies.
 
+use crate::netns::inode;
 use crate::programs;
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, umount2};
@@ -10,7 +11,6 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -164,17 +164,15 @@ fn namespaces_of(id: &str) -> Vec<String> {
 }
 
 fn kill_inside(names: &[String]) {
-    let inodes: Vec<u64> = names
-        .iter()
-        .filter_map(|name| Some(fs::metadata(Path::new(NAMESPACES).join(name)).ok()?.ino()))
-        .collect();
+    let inodes: Vec<u64> =
+        names.iter().filter_map(|name| inode(&Path::new(NAMESPACES).join(name))).collect();
     for _ in 0..100 {
         let inside: Vec<Pid> = entries(Path::new("/proc"))
             .iter()
             .filter_map(|name| name.parse().ok())
             .filter(|pid: &i32| {
-                fs::metadata(format!("/proc/{pid}/ns/net"))
-                    .is_ok_and(|namespace| inodes.contains(&namespace.ino()))
+                inode(Path::new(&format!("/proc/{pid}/ns/net")))
+                    .is_some_and(|namespace| inodes.contains(&namespace))
             })
             .map(Pid::from_raw)
             .collect();

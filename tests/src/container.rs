@@ -96,17 +96,9 @@ fn made(name: &str) -> Result<PathBuf> {
 
 /// The child of nspawn that lives in the namespace.
 fn init_of(nspawn: Pid, vps: &Namespace) -> Option<Pid> {
-    let children = format!("/proc/{nspawn}/task/{nspawn}/children");
-    let same = |pid: &i32| {
-        let (theirs, its) = (fs::metadata(format!("/proc/{pid}/ns/net")), fs::metadata(vps.path()));
-        theirs.is_ok_and(|theirs| its.is_ok_and(|its| inode(&theirs) == inode(&its)))
-    };
-    let children = fs::read_to_string(children).ok()?;
-    children.split(' ').filter_map(|pid| pid.trim().parse().ok()).find(same).map(Pid::from_raw)
-}
-
-fn inode(file: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(file)
+    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    children.map(Pid::from_raw).find(|child| vps.holds(*child))
 }
 
 fn is_up(init: Pid) -> bool {

@@ -5,10 +5,12 @@
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -42,6 +44,13 @@ impl Namespace {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)
+    }
+
+    /// Whether a process lives inside.
+    #[must_use]
+    pub fn holds(&self, pid: Pid) -> bool {
+        let theirs = inode(Path::new(&format!("/proc/{pid}/ns/net")));
+        theirs.is_some() && theirs == inode(&self.path())
     }
 
     /// A command that will run inside.
@@ -93,6 +102,11 @@ impl Namespace {
         let path = self.path();
         File::open(&path).with_context(|| format!("open network namespace {}", path.display()))
     }
+}
+
+/// What tells one namespace from another.
+pub fn inode(namespace: &Path) -> Option<u64> {
+    Some(fs::metadata(namespace).ok()?.ino())
 }
 
 /// `ip -batch`: much quicker than many times `ip`.

@@ -106,6 +106,7 @@ fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
 fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
     let mut stage = stage();
     let peer = Pass::attach(&stage.lab.inet, "vps")?;
+    let before = std::fs::read_to_string(stage.daemon()?.log())?.len();
     set(&mut stage, "native")?;
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(stage.by_name(WWW, "/?native")?.run()?.status(), 200);
@@ -142,7 +143,8 @@ fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
         for stranger in strangers {
             stranger.join().expect("no panic")?;
         }
-        watched
+        let log = std::fs::read_to_string(stage.daemon()?.log())?;
+        watched.with_context(|| log[before..].to_owned())
     })?;
     assert_eq!(shield(&stage)?, "generic");
     assert_eq!(stage.by_name(WWW, "/?generic")?.run()?.status(), 200);

@@ -14,7 +14,9 @@ pub use flow::{
     BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, LEAST_MSS, TCP, ToBackend, ToClient,
 };
 pub use listener::{Listener, ListenerKey, Offer};
-pub use route::{ASK_KERNEL, Destination, Device, MAX_SITES, NEXT_HOPS, NextHop, Route};
+pub use route::{
+    ASK_KERNEL, Destination, Device, MAX_ROUTES4, MAX_SITES, NEXT_HOPS, NextHop, Route,
+};
 
 /// Number of this layout: the maps are pinned below `<bpffs>/v<ABI>/`, where a daemon of another layout does not
 /// even look.

@@ -58,6 +58,9 @@ pub const ASK_KERNEL: u8 = 0;
 /// Entries of `NEXT_HOPS`; the first one, [`ASK_KERNEL`], stays empty.
 pub const NEXT_HOPS: u32 = 256;
 
+/// Entries of `ROUTES4`. With more IPv4 routes the kernel is asked each time.
+pub const MAX_ROUTES4: u32 = 4096;
+
 /// A router that packets are handed to, as `bpf_redirect_neigh` takes it (`struct bpf_redir_neigh`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -161,10 +161,9 @@ impl Reconciler {
             (*net, Route { next_hop, ..*route })
         });
         self.maps.routes.replace(&routes.collect())?;
-        let routes4 =
-            plan.next_hops.v4.iter().map(|(net, router)| {
-                (*net, router.map_or(ASK_KERNEL, |router| number(router.into())))
-            });
+        let routes4 = plan.next_hops.v4.iter().map(|(net, router)| {
+            (*net, u32::from(router.map_or(ASK_KERNEL, |router| number(router.into()))))
+        });
         self.maps.routes4.replace(&routes4.collect())?;
         self.maps.next_hops.forget_others(&numbers)
     }

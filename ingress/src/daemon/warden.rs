@@ -91,7 +91,10 @@ impl Warden {
             ((Shield::Generic, _), (Shield::Native, _)) => {
                 tracing::info!("[uplink] xdp: back to native mode");
             }
-            _ => return false,
+            ((Shield::Native, _), (Shield::Native, _))
+            | ((Shield::Generic, _), (Shield::Generic, _))
+            | ((Shield::Off, _), _)
+            | (_, (Shield::Off, _)) => return false,
         }
         true
     }

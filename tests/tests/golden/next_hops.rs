@@ -42,7 +42,7 @@ fn by_others(wire: &mut Wire) {
     wire.routes.replace(&routes).unwrap();
     let routes4 = [("0.0.0.0/0", numbers[&address(ROUTER4)]), ("198.51.100.0/24", ASK_KERNEL)];
     let routes4 = routes4.map(|(net, number)| (net.parse().unwrap(), number));
-    wire.routes4.replace(&routes4.into()).unwrap();
+    wire.routes4.replace(&routes4.map(|(net, number)| (net, u32::from(number))).into()).unwrap();
 }
 
 /// IPv6 and a flow, out and in: who gets it on the uplink, and who on the tunnel.

@@ -4,10 +4,11 @@ mod counters;
 mod debts;
 mod devices;
 mod flows;
+mod listeners;
 mod marks;
 mod next_hops;
 mod policy;
-mod routes;
+mod prefixes;
 mod secrets;
 
 use anyhow::Result;
@@ -15,18 +16,26 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
+use ingress_common::maps::Route;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use counters::Counters;
 pub use debts::Debts;
 pub use devices::{Devices, SiteNames};
 pub use flows::{FlowMaps, host, host_name};
+pub use listeners::Listeners;
 pub use marks::Marks;
-pub use next_hops::{NextHops, Routes4};
+pub use next_hops::NextHops;
 pub use policy::{PolicyTables, remembered};
-pub use routes::{Listeners, Routes};
 pub use secrets::{Heartbeat, Secrets};
 
 use super::take;
+use prefixes::Prefixes;
+
+/// What IPv6 addresses are.
+pub type Routes = Prefixes<Ipv6Net, Route>;
+/// The number of the router that is in front of an IPv4 client.
+pub type Routes4 = Prefixes<Ipv4Net, u32>;
 
 /// Every map, handed to the rooms that own them.
 pub struct Tables {
@@ -63,9 +72,9 @@ impl Tables {
         Ok(Self {
             devices: Devices::take(ebpf)?,
             site_names: SiteNames::take(ebpf)?,
-            routes: Routes::take(ebpf)?,
+            routes: Routes::take(ebpf, "ROUTES")?,
             next_hops: NextHops::take(ebpf)?,
-            routes4: Routes4::take(ebpf)?,
+            routes4: Routes4::take(ebpf, "ROUTES4")?,
             listeners: Listeners::take(ebpf)?,
             policy: PolicyTables::take(ebpf)?,
             marks: Marks::take(ebpf)?,

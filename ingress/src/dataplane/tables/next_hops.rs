@@ -1,4 +1,4 @@
-//! Routers by number, and what is behind them for IPv4.
+//! Routers by number.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,9 @@ use std::{
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
-    maps::{Array, LpmTrie, MapData, lpm_trie::Key},
+    maps::{Array, MapData},
 };
 use ingress_common::maps::{self, ASK_KERNEL, NextHop};
-use ipnet::Ipv4Net;
 
 use super::super::take;
 
@@ -96,46 +95,5 @@ fn address(next_hop: &NextHop) -> Option<IpAddr> {
         NextHop::IPV4 => Some(Ipv4Addr::new(a, b, c, d).into()),
         NextHop::IPV6 => Some(Ipv6Addr::from(next_hop.address).into()),
         _ => None,
-    }
-}
-
-/// The number of the router that is in front of an IPv4 client.
-pub struct Routes4(LpmTrie<MapData, [u8; 4], u32>);
-
-impl Routes4 {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self(LpmTrie::try_from(take(ebpf, "ROUTES4")?)?))
-    }
-
-    /// Makes the trie hold exactly `wanted`. What is in both is not touched.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn replace(&mut self, wanted: &HashMap<Ipv4Net, u8>) -> Result<()> {
-        let present = self.list()?;
-        for (net, number) in wanted {
-            if present.get(net) != Some(&u32::from(*number)) {
-                let key = Key::new(u32::from(net.prefix_len()), net.network().octets());
-                self.0
-                    .insert(&key, u32::from(*number), 0)
-                    .with_context(|| format!("route {net}"))?;
-            }
-        }
-        for net in present.keys().filter(|net| !wanted.contains_key(*net)) {
-            let key = Key::new(u32::from(net.prefix_len()), net.network().octets());
-            self.0.remove(&key).with_context(|| format!("unroute {net}"))?;
-        }
-        Ok(())
-    }
-
-    fn list(&self) -> Result<HashMap<Ipv4Net, u32>> {
-        self.0
-            .iter()
-            .map(|entry| {
-                let (key, number) = entry?;
-                let len = u8::try_from(key.prefix_len()).context("prefix length")?;
-                Ok((Ipv4Net::new(Ipv4Addr::from(key.data()), len)?, number))
-            })
-            .collect()
     }
 }
