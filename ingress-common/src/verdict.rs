@@ -115,12 +115,15 @@ counted! {
     Cookie {
         /// SYNs answered with a cookie.
         Sent = "sent",
-        /// Bare acknowledgments of a cookie.
+        /// Bare acknowledgments of a cookie, on a tuple without a flow.
         Acknowledged = "acknowledged",
         /// Segments with data and a valid cookie.
         Accepted = "accepted",
         /// Acknowledgments of no cookie of ours.
         Rejected = "rejected",
+        /// Bare acknowledgments of a cookie, on a tuple that still has the flow of an earlier connection: the
+        /// shield leaves such SYNs to the program at tc.
+        Reopened = "reopened",
     }
 }
 

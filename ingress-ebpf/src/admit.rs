@@ -106,6 +106,7 @@ fn admit<const L2: usize>(
 ) -> Result<Verdict, Verdict> {
     segment.trim(packet)?;
     let flags = segment.flags;
+    let acknowledged = if flow.is_some() { Cookie::Reopened } else { Cookie::Acknowledged };
     // SAFETY: the value is not looked at.
     if !flags.contains(Flags::SYN) && unsafe { PENDING.get(&segment.key) }.is_some() {
         return Ok(upcall::hand_up_client(packet, segment.key.client));
@@ -139,7 +140,7 @@ fn admit<const L2: usize>(
     } else {
         // A FIN behind data follows on the heels of a hello that the daemon is about to take up, and will be
         // repeated.
-        count::cookie(Cookie::Acknowledged);
+        count::cookie(acknowledged);
         Ok(Verdict::Absorb)
     }
 }

@@ -49,8 +49,8 @@ impl Default for Trial {
 }
 
 impl Trial {
-    /// At the start and after each second: `sent` are all cookies so far that went out, `acknowledged` those that a client
-    /// acknowledged as the first thing it said.
+    /// At the start and after each second: `sent` are all cookies so far that went out, `acknowledged` those that a
+    /// client acknowledged as the first thing it said, and that the program at tc has not made in any mode.
     pub fn observe(&mut self, sent: u64, acknowledged: u64) {
         let Some((sent_before, before)) = self.last.replace((sent, acknowledged)) else {
             return;

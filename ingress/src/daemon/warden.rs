@@ -54,7 +54,8 @@ impl Warden {
 
     fn guard_turns(&mut self, counters: &Counters) -> bool {
         let count = |result| counters.cookies(result);
-        let returned = count(Cookie::Acknowledged) + count(Cookie::Accepted);
+        let returned =
+            [Cookie::Acknowledged, Cookie::Reopened, Cookie::Accepted].map(count).iter().sum();
         let wanted = self.guard.observe(count(Cookie::Sent), returned);
         let was = std::mem::replace(&mut self.wanted, wanted);
         match (was, wanted) {

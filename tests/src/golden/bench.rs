@@ -342,7 +342,9 @@ impl Bench {
             }
             (REDIRECT, []) => Fate::Sent,
             (SHOT, []) if !records.is_empty() => Fate::Handed,
-            (SHOT, []) if cookies == [Cookie::Acknowledged] => Fate::Absorbed,
+            (SHOT, []) if matches!(cookies[..], [Cookie::Acknowledged | Cookie::Reopened]) => {
+                Fate::Absorbed
+            }
             (SHOT, [reason]) => Fate::Dropped(DropReason::ALL[*reason]),
             (action, drops) => panic!("action {action}, drops {drops:?}, {records:?}, {cookies:?}"),
         };

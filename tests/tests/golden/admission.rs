@@ -191,7 +191,8 @@ fn a_known_tuple_opened_anew() {
     assert_eq!(seen.traffic[0].0, Traffic::Nat46In);
 
     let ack = Tcp { seq: 78, ack: cookie.wrapping_add(1), ..bare(cookie) };
-    assert_eq!(bench.uplink(&ack.over4(&from_client())).fate, Fate::Absorbed);
+    let seen = bench.uplink(&ack.over4(&from_client()));
+    assert_eq!((seen.fate, seen.cookies.as_slice()), (Fate::Absorbed, &[Cookie::Reopened][..]));
     let hello = Tcp { seq: 78, ..first(cookie) }.over4(&from_client());
     let seen = bench.uplink(&hello);
     assert_eq!((seen.fate, seen.cookies.as_slice()), (Fate::Handed, &[Cookie::Accepted][..]));
