@@ -9,16 +9,18 @@ use std::{
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::maps::{ASK_KERNEL, Device, Route};
+use ingress_common::maps::{ASK_KERNEL, Route};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 mod lessons;
+mod reload;
 mod sizes;
 
 pub use lessons::Lesson;
+pub use reload::Reload;
 pub use sizes::is_news;
 
 use super::{
@@ -38,9 +40,6 @@ use crate::{
     policy::compile,
 };
 use sizes::Sizes;
-
-/// A request to read the configuration again: what has changed, or why it was refused.
-pub type Reload = oneshot::Sender<Result<Vec<String>, String>>;
 
 /// Changes of the network come in bursts; one look after the burst serves them all.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -277,66 +276,4 @@ impl Reconciler {
         }
         interface
     }
-
-    /// Reads the configuration again and puts it in force, whole or not at all.
-    async fn reload(&mut self) -> Result<Vec<String>, String> {
-        let old = self.shared.config();
-        let new = Config::load(&self.shared.path).map_err(|error| error.to_string())?;
-        fixed(&old, &new)?;
-        let changes = changes(&old, &new);
-        let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
-        // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
-        let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
-        if old.uplink != new.uplink {
-            self.warden = Warden::default();
-        }
-        if let Err(error) = self.apply(&new, &network, &Known::new()) {
-            // Back to what worked.
-            if self.apply(&old, &network, &known).is_err() {
-                self.distrust();
-            }
-            for site in old.sites.len()..new.sites.len() {
-                let _ = self.maps.devices.set_site(site as u16, Device::default());
-            }
-            return Err(format!("the old configuration stays in force: {error:#}"));
-        }
-        self.sizes = Sizes::default();
-        self.shared.resolver.update(&new.dns, &new.hosts);
-        self.shared.set_config(new);
-        Ok(changes)
-    }
-}
-
-/// What a running daemon cannot change.
-fn fixed(old: &Config, new: &Config) -> Result<(), String> {
-    let refuse = |what: &str| {
-        Err(format!("{what} cannot change while ingressd runs; restart it (flows go on meanwhile)"))
-    };
-    if old.daemon != new.daemon {
-        return refuse("[daemon]");
-    }
-    if old.control != new.control {
-        return refuse("[control] socket");
-    }
-    if old.metrics != new.metrics {
-        return refuse("[metrics] listen");
-    }
-    Ok(())
-}
-
-fn changes(old: &Config, new: &Config) -> Vec<String> {
-    let parts = [
-        ("uplink", old.uplink != new.uplink),
-        ("sites", old.sites != new.sites),
-        ("nat46 prefix", old.nat46 != new.nat46),
-        ("listeners", old.listen != new.listen),
-        ("dns", old.dns != new.dns),
-        ("hosts", old.hosts != new.hosts),
-        ("policy", old.policy != new.policy),
-    ];
-    parts
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(part, _)| format!("{part} changed"))
-        .collect()
 }

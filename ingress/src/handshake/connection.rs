@@ -1,20 +1,22 @@
 //! One handshake: its phases, and what each event means in each of them.
 
+mod steps;
+
 use std::net::SocketAddrV6;
 use std::time::{Duration, Instant};
 
 use ingress_common::tcp::{Flags, Seq, SynOptions};
 
-use super::backend::{Attempt, Reached};
-use super::client::{Client, Reset};
-use super::delivery::{Delivered, Delivery, deliver};
+use super::backend::Attempt;
+use super::client::Client;
+use super::delivery::Delivery;
 use super::limits::Held;
-use super::reading::{Read, Reading};
+use super::reading::Reading;
 use super::recent::Epitaph;
 use super::refusal::{Linger, Lingering};
 use super::{
-    Action, Admission, Backend, ClientTuple, HostName, Outcome, Owed, Protocol, ResolveError,
-    Segment, Splice, Turn,
+    Admission, Backend, ClientTuple, HostName, Outcome, Owed, Protocol, ResolveError, Segment,
+    Splice, Turn,
 };
 
 #[derive(Debug)]
@@ -278,97 +280,5 @@ impl Connection {
         self.abandon_backend(turn);
         // What was decided before stays decided.
         self.close().unwrap_or_else(|| self.end(Outcome::Replaced, Epitaph::Closed, turn))
-    }
-
-    fn on_reset(&mut self, seq: Seq, turn: &mut Turn<'_>) -> Option<End> {
-        match self.client.judge_reset(seq) {
-            Reset::Genuine => {
-                self.abandon_backend(turn);
-                Some(self.end(Outcome::ClientGone, Epitaph::Closed, turn))
-            }
-            Reset::Doubtful => {
-                self.client.repeat_acknowledgment(turn.out);
-                None
-            }
-            Reset::Foreign => None,
-        }
-    }
-
-    fn on_read(&mut self, read: Read, turn: &mut Turn<'_>) -> Option<End> {
-        match read {
-            Read::Incomplete => None,
-            Read::Name(host) => {
-                self.phase = Phase::Resolving(turn.now + turn.limits.resolve_deadline);
-                self.host = Some(host.clone());
-                turn.out.push(Action::Resolve { tuple: self.client.tuple, host });
-                None
-            }
-            Read::Refuse(outcome) => self.refuse(outcome, turn),
-        }
-    }
-
-    fn on_reached(&mut self, reached: Reached, turn: &mut Turn<'_>) -> Option<End> {
-        let peer = match reached {
-            Reached::Waiting => return None,
-            Reached::Nobody(outcome) => return self.refuse(outcome, turn),
-            Reached::Peer(peer) => peer,
-        };
-        // `Resolve` was the only way here.
-        let host = self.host.clone()?;
-        let elapsed = turn.now - self.started;
-        match deliver(&self.client, &peer, host, elapsed, turn) {
-            Ok(delivery) => {
-                self.phase = Phase::Delivering(delivery);
-                None
-            }
-            Err(splice) => Some(self.end(Outcome::Spliced, Epitaph::Spliced(splice), turn)),
-        }
-    }
-
-    fn on_delivered(&mut self, delivered: Delivered) -> Option<End> {
-        match delivered {
-            Delivered::Waiting => None,
-            Delivered::Done => self.close(),
-            Delivered::Failed(outcome) => {
-                let end = self.close()?;
-                Some(End { outcome, epitaph: Epitaph::Reset, ..end })
-            }
-        }
-    }
-
-    fn refuse(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Option<End> {
-        let elapsed = turn.now - self.started;
-        match Lingering::start(outcome, elapsed, &mut self.client, turn) {
-            Some(lingering) => {
-                self.phase = Phase::Refusing(lingering);
-                None
-            }
-            None => Some(self.end(outcome, Epitaph::Reset, turn)),
-        }
-    }
-
-    fn abandon_backend(&mut self, turn: &mut Turn<'_>) {
-        if let Phase::Connecting(attempt) = &self.phase {
-            attempt.reset(&self.client, turn);
-        }
-    }
-
-    /// The end of a connection that was decided earlier.
-    fn close(&self) -> Option<End> {
-        match &self.phase {
-            Phase::Delivering(Delivery { splice, elapsed, .. }) => Some(End {
-                outcome: Outcome::Spliced,
-                elapsed: *elapsed,
-                epitaph: Epitaph::Spliced(splice.clone()),
-            }),
-            Phase::Refusing(Lingering { outcome, elapsed, .. }) => {
-                Some(End { outcome: *outcome, elapsed: *elapsed, epitaph: Epitaph::Closed })
-            }
-            Phase::Reading(_) | Phase::Resolving(_) | Phase::Connecting(_) => None,
-        }
-    }
-
-    fn end(&self, outcome: Outcome, epitaph: Epitaph, turn: &Turn<'_>) -> End {
-        End { outcome, elapsed: turn.now - self.started, epitaph }
     }
 }
