@@ -1,6 +1,6 @@
 //! What a seed stands for: a client, backends, links, and what must come of them.
 
-use ingress::handshake::Outcome;
+use ingress::handshake::{Outcome, Protocol};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -182,6 +182,11 @@ impl Scenario {
             down: rng.random_range(1..30_000),
             rounds: rng.random_range(1..=3),
         }
+    }
+
+    /// What the port that the client calls is for.
+    pub fn protocol(&self) -> Protocol {
+        if self.speech.on_postgres_port() { Protocol::Postgres } else { Protocol::Tls }
     }
 
     /// Whether nothing is forgotten on the way.

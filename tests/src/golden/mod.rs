@@ -1,6 +1,6 @@
 //! The programs on a bench: one packet in, everything that became of it out.
 //!
-//! `bench` runs a program and says what became of the packet; `frame` builds and reads packets and never
+//! `bench` sets up tables, runs a program and says what became of the packet; `frame` builds and reads packets and never
 //! asks the code under test how; `place` is the network that the tables describe.
 
 pub mod bench;

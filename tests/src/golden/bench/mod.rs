@@ -1,28 +1,32 @@
-//! The programs on a bench: one packet in, everything that became of it out.
+//! The bench: programs with tables of their own, as they are at first and as a test changes them.
+
+mod runs;
+mod traces;
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData};
 use ingress::config::Policy;
 use ingress::dataplane::{
-    Counters, Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, PolicyTables, Routes, Secrets,
+    Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, PolicyTables, Routes, Secrets,
 };
 use ingress::flows::FlowTable;
 use ingress::handshake::Splice;
 use ingress::policy::compile;
 use ingress_common::maps::{Bucket, ToBackend, ToClient};
 use ingress_common::policy::{Connection, ConnectionKey};
-use ingress_common::verdict::{Cookie, DropReason, Traffic};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::bpf::baseline;
-use crate::bpf::test_run::{Ran, Skb, test_run, test_run_xdp};
-use crate::golden::frame::{Tcp, ethernet, unpadded};
+use crate::bpf::test_run::{Skb, test_run};
+use crate::golden::frame::{Tcp, unpadded};
 use crate::golden::pins::Pins;
 use crate::golden::place;
 pub use crate::golden::seen::{Fate, Record, Seen, read_record};
+pub use runs::Side;
+use traces::Traces;
 
 /// `TC_ACT_UNSPEC` (`linux/pkt_cls.h`): the kernel goes on with it.
 pub const UNSPEC: i32 = -1;
@@ -40,19 +44,6 @@ const OTHER_TUNNEL: u32 = 9003;
 const LOOPBACK: u32 = 1;
 /// Answers that are granted at once (`ingress-ebpf/src/upcall.rs`).
 const BURST: u64 = 200;
-
-/// A program that can be timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The yardstick, see [`baseline`].
-    Baseline,
-    /// From the world, at tc.
-    Uplink,
-    /// From a site.
-    Tunnel,
-    /// From the world, at XDP.
-    Shield,
-}
 
 /// The programs with tables of their own.
 pub struct Bench {
@@ -79,17 +70,7 @@ pub struct Bench {
     connections: HashMap<MapData, ConnectionKey, Connection>,
     answers: Array<MapData, Bucket>,
     neighbours: HashMap<MapData, u32, Bucket>,
-    counters: Counters,
-    ring: RingBuf<MapData>,
-    before: Counts,
-}
-
-/// What the counters stood at.
-#[derive(Clone, Default)]
-struct Counts {
-    drops: Vec<u64>,
-    cookies: Vec<u64>,
-    traffic: Vec<(u64, u64)>,
+    traces: Traces,
 }
 
 /// The bench of this process, as if just set up, for one test at a time.
@@ -141,9 +122,7 @@ impl Bench {
             connections: HashMap::try_from(Map::LruHashMap(connections)).unwrap(),
             answers: Array::try_from(Map::Array(answers)).unwrap(),
             neighbours: HashMap::try_from(Map::LruHashMap(neighbours)).unwrap(),
-            counters: tables.counters,
-            ring: tables.upcalls,
-            before: Counts::default(),
+            traces: Traces::new(tables.counters, tables.upcalls),
         }
     }
 
@@ -165,8 +144,7 @@ impl Bench {
         self.secrets.beat(now()).unwrap();
         self.grant_answers(BURST);
         self.forget_neighbours();
-        while self.ring.next().is_some() {}
-        self.before = self.count();
+        self.traces.clear();
     }
 
     /// Puts a policy in force, which `before` nanoseconds ago another one was; zero means never.
@@ -217,7 +195,7 @@ impl Bench {
         }
         self.marks.unpend(&tuple);
         self.forget_neighbours();
-        self.before = self.count();
+        self.traces.pass_over();
     }
 
     /// Installs the flow of [`place::CLIENT`].
@@ -233,136 +211,6 @@ impl Bench {
     /// Its half towards the client.
     pub fn to_client(&self) -> ToClient {
         self.maps.to_client.get(&place::backend_key(), 0).unwrap()
-    }
-
-    /// The program itself, for frames that the kernel may not even take.
-    pub fn uplink_program(&self) -> BorrowedFd<'_> {
-        self.uplink.as_fd()
-    }
-
-    /// A frame from the world that ends at the shield.
-    #[track_caller]
-    pub fn shield_drops(&mut self, frame: &[u8], reason: DropReason) {
-        const DROP: i32 = 1;
-        let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
-        let before = std::mem::take(&mut self.before);
-        self.before = self.count();
-        assert_eq!((ran.action, &self.before.cookies), (DROP, &before.cookies));
-        let nth = reason as usize;
-        assert_eq!(self.before.drops[nth], before.drops[nth] + 1);
-    }
-
-    /// A frame from the world at the shield: the answer, or `None` if it goes on untouched.
-    #[track_caller]
-    pub fn shield(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        const PASS: i32 = 2;
-        let ran = test_run_xdp(self.shield.as_fd(), frame).unwrap();
-        let counts = self.count();
-        let sent = Cookie::ALL.iter().position(|cookie| *cookie == Cookie::Sent).unwrap();
-        let cookies = counts.cookies[sent] - self.before.cookies[sent];
-        self.before = counts;
-        match ran.action {
-            PASS => {
-                assert_eq!((frame, cookies), (&ran.frame[..], 0), "what goes on is untouched");
-                None
-            }
-            TX => {
-                assert_eq!(cookies, 1);
-                Some(ran.frame)
-            }
-            action => panic!("action {action}"),
-        }
-    }
-
-    /// A packet from the world, in a frame.
-    #[track_caller]
-    pub fn uplink(&mut self, packet: &[u8]) -> Seen {
-        self.uplink_frame(&ethernet(packet), Skb::default())
-    }
-
-    /// A packet from site 0, in a frame.
-    #[track_caller]
-    pub fn tunnel(&mut self, packet: &[u8]) -> Seen {
-        self.tunnel_frame(&ethernet(packet), Skb::default())
-    }
-
-    /// A frame from the world.
-    #[track_caller]
-    pub fn uplink_frame(&mut self, frame: &[u8], skb: Skb) -> Seen {
-        self.devices.set_site(0, place::device(TUNNEL, place::MTU, false)).unwrap();
-        let ran = test_run(self.uplink.as_fd(), frame, skb);
-        self.look(frame, ran.unwrap_or_else(|error| panic!("uplink: {error}")))
-    }
-
-    /// A frame from site 0.
-    #[track_caller]
-    pub fn tunnel_frame(&mut self, frame: &[u8], skb: Skb) -> Seen {
-        self.devices.set_site(0, place::device(LOOPBACK, place::MTU, true)).unwrap();
-        let ran = test_run(self.tunnel.as_fd(), frame, skb);
-        self.look(frame, ran.unwrap_or_else(|error| panic!("tunnel: {error}")))
-    }
-
-    /// What came of a run, for whoever wants to know how long it takes; counters and ring are not looked at.
-    pub fn time(&mut self, side: Side, frame: &[u8], skb: Skb) -> Ran {
-        let (program, tunnel) = match side {
-            Side::Baseline => (&self.baseline, TUNNEL),
-            Side::Uplink => (&self.uplink, TUNNEL),
-            Side::Tunnel => (&self.tunnel, LOOPBACK),
-            Side::Shield => return test_run_xdp(self.shield.as_fd(), frame).unwrap(),
-        };
-        self.devices.set_site(0, place::device(tunnel, place::MTU, false)).unwrap();
-        test_run(program.as_fd(), frame, skb).unwrap()
-    }
-
-    /// Reads everything that a run has left. Counters, ring and action must agree.
-    #[track_caller]
-    fn look(&mut self, before: &[u8], ran: Ran) -> Seen {
-        let records: Vec<Record> =
-            std::iter::from_fn(|| self.ring.next().map(|record| read_record(&record))).collect();
-        let counts = self.count();
-        let rose = |now: &[u64], before: &[u64]| -> Vec<usize> {
-            let pairs = now.iter().zip(before).enumerate();
-            pairs.flat_map(|(nth, (now, before))| vec![nth; (now - before) as usize]).collect()
-        };
-        let drops = rose(&counts.drops, &self.before.drops);
-        let cookies = rose(&counts.cookies, &self.before.cookies);
-        let cookies: Vec<Cookie> = cookies.into_iter().map(|nth| Cookie::ALL[nth]).collect();
-        let traffic: Vec<(Traffic, u64, u64)> = Traffic::ALL
-            .iter()
-            .zip(counts.traffic.iter().zip(&self.before.traffic))
-            .map(|(path, (now, before))| (*path, now.0 - before.0, now.1 - before.1))
-            .filter(|(_, packets, _)| *packets > 0)
-            .collect();
-        self.before = counts;
-        let fate = match (ran.action, drops.as_slice()) {
-            (UNSPEC, []) => {
-                assert_eq!(before, ran.frame, "what the kernel gets is untouched");
-                assert!(records.is_empty() && cookies.is_empty() && traffic.is_empty());
-                Fate::Kernel
-            }
-            (REDIRECT, []) => Fate::Sent,
-            (SHOT, []) if !records.is_empty() => Fate::Handed,
-            (SHOT, []) if matches!(cookies[..], [Cookie::Acknowledged | Cookie::Reopened]) => {
-                Fate::Absorbed
-            }
-            (SHOT, [reason]) => Fate::Dropped(DropReason::ALL[*reason]),
-            (action, drops) => panic!("action {action}, drops {drops:?}, {records:?}, {cookies:?}"),
-        };
-        let sent = fate == Fate::Sent;
-        assert_eq!(sent, !traffic.is_empty() || cookies == [Cookie::Sent], "{fate:?}, {traffic:?}");
-        Seen { fate, frame: ran.frame, records, cookies, traffic }
-    }
-
-    fn count(&self) -> Counts {
-        let volume = |path: &Traffic| {
-            let volume = self.counters.traffic(*path);
-            (volume.packets, volume.bytes)
-        };
-        Counts {
-            drops: DropReason::ALL.iter().map(|reason| self.counters.drops(*reason)).collect(),
-            cookies: Cookie::ALL.iter().map(|result| self.counters.cookies(*result)).collect(),
-            traffic: Traffic::ALL.iter().map(volume).collect(),
-        }
     }
 }
 
