@@ -24,6 +24,7 @@ use measures::Extent;
 use report::Report;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ enum Command {
         /// What to measure; all by default
         #[arg(long, value_delimiter = ',')]
         only: Vec<Measure>,
+        /// How often everything is measured; more for what spreads widely
+        #[arg(long)]
+        rounds: Option<NonZeroU16>,
         /// Where the report goes
         #[arg(long, default_value = "target/bench")]
         out: PathBuf,
@@ -86,14 +90,17 @@ enum Measure {
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Run { quick, only, out } => run(quick, &only, &out),
+        Command::Run { quick, only, rounds, out } => {
+            let extent = if quick { Extent::QUICK } else { Extent::FULL };
+            let rounds = rounds.map_or(extent.rounds, |rounds| rounds.get().into());
+            run(quick, &Extent { rounds, ..extent }, &only, &out)
+        }
         Command::Origin => origin::serve(),
         Command::Load { load } => load::run(&load),
     }
 }
 
-fn run(quick: bool, only: &[Measure], out: &Path) -> Result<()> {
-    let extent = if quick { Extent::QUICK } else { Extent::FULL };
+fn run(quick: bool, extent: &Extent, only: &[Measure], out: &Path) -> Result<()> {
     let measures = if only.is_empty() { Measure::value_variants() } else { only };
     // What a daemon in debugging mode writes would be measured, too.
     // SAFETY: nothing else runs in this process yet.
@@ -124,15 +131,15 @@ fn run(quick: bool, only: &[Measure], out: &Path) -> Result<()> {
     let mut report = Report::default();
     for measure in measures {
         match measure {
-            Measure::Bulk => measures::bulk(&lab, Way::Veth, &extent, &mut report)?,
-            Measure::Wireguard => measures::bulk(&lab, Way::WireGuard, &extent, &mut report)?,
-            Measure::Small => small::small(&lab, &sites, &extent, &mut report)?,
-            Measure::Connections => measures::connections(&lab, &extent, &mut report)?,
-            Measure::Idle => measures::idle(&lab, &extent, &mut report)?,
-            Measure::Flows => programs::flows(&extent, &mut report)?,
-            Measure::Programs => programs::programs(&extent, &mut report)?,
-            Measure::Syns => syns::syns(&lab, &extent, &mut report)?,
-            Measure::Rest => measures::rest(&lab, &extent, &mut report)?,
+            Measure::Bulk => measures::bulk(&lab, Way::Veth, extent, &mut report)?,
+            Measure::Wireguard => measures::bulk(&lab, Way::WireGuard, extent, &mut report)?,
+            Measure::Small => small::small(&lab, &sites, extent, &mut report)?,
+            Measure::Connections => measures::connections(&lab, extent, &mut report)?,
+            Measure::Idle => measures::idle(&lab, extent, &mut report)?,
+            Measure::Flows => programs::flows(extent, &mut report)?,
+            Measure::Programs => programs::programs(extent, &mut report)?,
+            Measure::Syns => syns::syns(&lab, extent, &mut report)?,
+            Measure::Rest => measures::rest(&lab, extent, &mut report)?,
         }
         // After each, so that one that fails takes no other with it.
         write(&report, &place, quick, out)?;
