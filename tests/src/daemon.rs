@@ -74,6 +74,12 @@ impl Daemon {
 
     /// Starts it (again) and waits until it says that it is ready.
     pub fn resume(&mut self) -> Result<()> {
+        self.launch()?;
+        self.await_ready()
+    }
+
+    /// Starts it (again).
+    pub fn launch(&mut self) -> Result<()> {
         self.discard_notifications()?;
         let mut command = self.vps.command(programs::find("ingressd")?)?;
         command
@@ -84,8 +90,13 @@ impl Daemon {
             .env("NOTIFY_SOCKET", &self.notify_path)
             .env("RUST_LOG", std::env::var("INGRESS_LOG").unwrap_or("debug".to_owned()))
             .env("RUST_BACKTRACE", "1");
-        let process = Process::spawn(&mut command, &self.log())?;
-        let process = self.process.insert(process);
+        self.process = Some(Process::spawn(&mut command, &self.log())?);
+        Ok(())
+    }
+
+    /// Waits until it says that it is ready.
+    pub fn await_ready(&mut self) -> Result<()> {
+        let process = self.process.as_mut().context("it was not launched")?;
         let end = Instant::now() + READY_WITHIN * process::patience();
         self.notify.set_read_timeout(Some(Duration::from_millis(50)))?;
         let mut message = [0; 1024];

@@ -171,6 +171,25 @@ fn a_blocked_sigterm_ends_it_all_the_same() -> Result<()> {
     stage.daemon_mut()?.resume()
 }
 
+/// Whoever asks for a reload while it starts gets one when it has started.
+#[test]
+fn a_hang_up_does_not_end_a_daemon_that_starts() -> Result<()> {
+    let mut stage = stage();
+    let daemon = stage.daemon_mut()?;
+    daemon.stop()?;
+    let before = fs::read_to_string(daemon.log())?.len();
+    daemon.launch()?;
+    let status = format!("/proc/{}/status", daemon.pid()?);
+    wait_until(SOON, "SIGHUP is caught", || catches_hang_up(&status).is_ok_and(|caught| caught))?;
+    assert!(!daemon.socket().exists(), "it has started already");
+    daemon.signal(Signal::SIGHUP);
+    daemon.await_ready()?;
+    wait_until(SOON, "the configuration is read again", || {
+        let log = fs::read_to_string(daemon.log());
+        log.is_ok_and(|log| log[before..].contains("configuration reloaded"))
+    })
+}
+
 #[test]
 fn detach_leaves_nothing() -> Result<()> {
     let mut stage = stage();
@@ -249,6 +268,12 @@ fn a_flow_is_killed_on_request() -> Result<()> {
         sockets.args(["-Htn", "state", "established", "dport", "=", &format!(":{port}")]);
         process::output(&mut sockets).is_ok_and(|sockets| sockets.is_empty())
     })
+}
+
+fn catches_hang_up(status: &str) -> Result<bool> {
+    let status = fs::read_to_string(status)?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("SigCgt")?;
+    Ok(u64::from_str_radix(caught.trim(), 16)? & 1 << (Signal::SIGHUP as i32 - 1) != 0)
 }
 
 /// How a request to the second listed port ends.

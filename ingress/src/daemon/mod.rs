@@ -50,6 +50,8 @@ use shared::Shared;
 /// # Errors
 /// Where it cannot start, or can no longer do its work.
 pub async fn run(path: PathBuf, config: Config) -> Result<()> {
+    // First of all: a reload that is asked for during the start comes after it, and does not end it.
+    let mut hang_up = signal(SignalKind::hangup())?;
     capabilities::require()?;
     let claim = Claim::take(&config.daemon.bpffs)?;
     #[cfg_attr(not(feature = "log-packets"), expect(unused_mut, reason = "read by that feature"))]
@@ -114,7 +116,6 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, lessons));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     capabilities::keep_what_running_needs().context("give up the capabilities of the start")?;
     notify(&[NotifyState::Ready]);
     watchdog::start(shared.clone());
