@@ -17,6 +17,7 @@ mod gate;
 mod headers;
 mod heartbeat;
 mod icmp;
+mod ipv4;
 #[cfg(feature = "log-packets")]
 mod log;
 mod next_hops;

@@ -15,7 +15,7 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
-    clamp,
+    clamp, ipv4,
     packet::{ETHERNET, Packet, done, room},
     to_backend::Segment,
 };
@@ -201,7 +201,7 @@ impl Header {
 /// The IPv4 header of our SYN-ACK.
 #[inline(always)]
 pub fn ip_header(key: &ClientKey, len: u16) -> Ipv4Hdr {
-    let mut header = Ipv4Hdr {
+    ipv4::sealed(Ipv4Hdr {
         vihl: 0x45,
         tos: 0,
         tot_len: len.to_be_bytes(),
@@ -212,16 +212,7 @@ pub fn ip_header(key: &ClientKey, len: u16) -> Ipv4Hdr {
         check: [0; 2],
         src_addr: key.listen,
         dst_addr: key.client,
-    };
-    header.check = Sum(0)
-        .add2([header.vihl, header.tos])
-        .add2(header.tot_len)
-        .add2(header.frags)
-        .add2([header.ttl, header.proto])
-        .add4(header.src_addr)
-        .add4(header.dst_addr)
-        .checksum();
-    header
+    })
 }
 
 /// Back to the neighbour that it came from.

@@ -18,7 +18,7 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows, headers, next_hops, options,
+    clamp, count, devices, flows, headers, ipv4, next_hops, options,
     packet::{ETH_P_IP, Packet, now},
     storm::rages,
     upcall,
@@ -191,7 +191,7 @@ fn ip_header(ip: &Ipv6Hdr, flow: &ToClient, len: u32, largest: u32) -> Ipv4Hdr {
     } else {
         ([0, 0], [0x40, 0])
     };
-    let mut header = Ipv4Hdr {
+    ipv4::sealed(Ipv4Hdr {
         vihl: 0x45,
         tos: ip.vcf[0] << 4 | ip.vcf[1] >> 4,
         tot_len: (len as u16).to_be_bytes(),
@@ -202,15 +202,5 @@ fn ip_header(ip: &Ipv6Hdr, flow: &ToClient, len: u32, largest: u32) -> Ipv4Hdr {
         check: [0; 2],
         src_addr: flow.listen,
         dst_addr: flow.client,
-    };
-    header.check = Sum(0)
-        .add2([header.vihl, header.tos])
-        .add2(header.tot_len)
-        .add2(header.id)
-        .add2(header.frags)
-        .add2([header.ttl, header.proto])
-        .add4(header.src_addr)
-        .add4(header.dst_addr)
-        .checksum();
-    header
+    })
 }

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{VPS4, WWW6};
 use ingress_tests::capture::Capture;
 use ingress_tests::icmp::errors4;
+use ingress_tests::impair::{Impaired, Impairment, Wire};
 use ingress_tests::netns::Namespace;
 use ingress_tests::plain::{self, PORT, Pair, Server, drain, noise, pour};
 use ingress_tests::process;
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// What a tunnel of 1420 carries.
 const USUAL: u16 = 1360;
 const MUCH: usize = 400_000;
+
+/// A home whose acknowledgments take longer than the daemon does.
+const FAR: Impairment = Impairment { seed: 1, loss: 0.0, duplicate: 0.0, reorder: 0.0, delay: 40 };
 
 /// IPv6's default and IPv4's.
 const SMALL: [u16; 2] = [1220, 536];
@@ -30,8 +34,11 @@ fn a_backend_that_takes_little() -> Result<()> {
         let (client, www) = (stage.lab.client.clone(), stage.lab.www.clone());
         let _single = Single::of(&stage);
         let _small = Announces::new(&www, "::/0 via 2001:db8:1:0:1::1", mss)?;
-        // The first client is promised what the port has always promised.
+        // The first client is promised what the port has always promised. It believes what it is told only of a segment
+        // that was not acknowledged before it hears of it.
+        let far = Impaired::start(&stage.lab, Wire::Home, &FAR)?;
         let (sizes, told) = upload(&stage, &server, USUAL, true)?;
+        drop(far);
         assert!(told.iter().all(|told| *told == u32::from(mss) + 40), "{mss}: {told:?}");
         assert!(!told.is_empty() && told.len() < 20, "{mss}: told {} times", told.len());
         let late = &sizes[sizes.len() / 2..];
