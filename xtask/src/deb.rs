@@ -64,6 +64,11 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("no `dpkg-deb` here: Debian packages are made on Debian");
     }
     build::programs(!args.unoptimised, &[])?;
+    pack(args)
+}
+
+/// Makes the package of programs that are built.
+fn pack(args: &Args) -> Result<()> {
     let built = build::directory(!args.unoptimised);
     let architecture = shell::output(Command::new("dpkg").arg("--print-architecture"))
         .context("`dpkg --print-architecture` fails")?;
@@ -120,11 +125,12 @@ fn generated(built: &Path, root: &Path) -> Result<()> {
         let directory = root.join("usr/share/man").join(section);
         fs::create_dir_all(&directory)?;
         shell::run(Command::new(built.join(program)).arg("man").arg(&directory))?;
-        for page in fs::read_dir(&directory)? {
-            let page = page?.path();
-            fs::set_permissions(&page, fs::Permissions::from_mode(0o644))?;
-            shell::run(Command::new("gzip").args(["-9n"]).arg(&page))?;
+        let pages = fs::read_dir(&directory)?.map(|page| Ok(page?.path()));
+        let pages = pages.collect::<Result<Vec<PathBuf>>>()?;
+        for page in &pages {
+            fs::set_permissions(page, fs::Permissions::from_mode(0o644))?;
         }
+        shell::run(Command::new("gzip").arg("-9n").args(pages))?;
     }
     Ok(())
 }

@@ -10,12 +10,12 @@ use std::process::Command;
 /// The same Debian as here: a package is for the release that it was built on, or later ones.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,wireguard-tools";
 
-/// Makes them where `tests/src/container.rs` looks.
+/// Makes them where `tests/src/container.rs` looks, of the programs that are built for the other tests.
 pub fn prepare() -> Result<()> {
     setup::containers()?;
     clean_debian(&build::directory(false).join("deb/clean"))?;
     for revision in [1, 2] {
-        super::run(&Args { revision, unoptimised: true })?;
+        super::pack(&Args { revision, unoptimised: true })?;
     }
     Ok(())
 }
