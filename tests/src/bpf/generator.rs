@@ -128,6 +128,8 @@ pub enum Gate {
     Door,
     /// They end at tc, as packets of the kernel (tcx, Linux 6.6).
     Sink,
+    /// They leave from there by the interface with this index, as they are.
+    Chute(u32),
 }
 
 /// Such a program on an interface, until this is dropped.
@@ -140,12 +142,17 @@ pub struct Gatekeeper {
 impl Gatekeeper {
     /// Attaches it.
     pub fn post(namespace: &Namespace, interface: &str, gate: Gate) -> Result<Self> {
-        let (kind, action, attach_type, flags) = match gate {
-            Gate::Wall => (Kind::Xdp, XDP_DROP, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
-            Gate::Door => (Kind::Xdp, XDP_PASS, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
-            Gate::Sink => (Kind::Tc, TC_ACT_SHOT, ATTACH_TCX_INGRESS, 0),
+        let (kind, attach_type, flags) = match gate {
+            Gate::Wall | Gate::Door => (Kind::Xdp, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
+            Gate::Sink | Gate::Chute(_) => (Kind::Tc, ATTACH_TCX_INGRESS, 0),
         };
-        let program = assemble::load(kind, &[set(0, action), exit()])?;
+        let program = match gate {
+            Gate::Wall => vec![set(0, XDP_DROP)],
+            Gate::Door => vec![set(0, XDP_PASS)],
+            Gate::Sink => vec![set(0, TC_ACT_SHOT)],
+            Gate::Chute(index) => vec![set(1, index.cast_signed()), set(2, 0), call(REDIRECT)],
+        };
+        let program = assemble::load(kind, &[program, vec![exit()]].concat())?;
         let link = namespace.enter(|| -> Result<OwnedFd> {
             let mut attributes = Link {
                 prog_fd: program.as_raw_fd().cast_unsigned(),

@@ -7,9 +7,10 @@ use crate::wire::{End, Flood};
 use anyhow::Result;
 use ingress_tests::Lab;
 use ingress_tests::addresses::OFFICE6;
-use ingress_tests::bpf::generator::Varied;
+use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
 use ingress_tests::golden::frame::{Ip6, UDP, udp6};
 use ingress_tests::sites::{OFFICE_INTERFACE, Sites};
+use nix::net::if_::if_nametoindex;
 use std::net::Ipv6Addr;
 
 /// In what goes in: the end of the source address, the source port, and octets of payload against them.
@@ -24,6 +25,8 @@ const SOMEBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, 0);
 
 /// Who does nothing with them: the packets end where the forwarding begins. Nobody who forwards can do better.
 const NOBODY: &str = "end at the VPS, not forwarded";
+/// Who does only what every program at tc does that forwards. No such program can do better.
+const CHUTE: &str = "redirected, not even read";
 
 /// Datagrams with eight octets, into the site and out of it: all from one processor, which forwards them too.
 /// Each is of another client, as in the world: who remembers the last packet's route has little of it.
@@ -42,9 +45,9 @@ pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
     // Seconds that it takes to make a packet and bring it to the VPS, in this round.
     let mut before = [0.0; 2];
     rounds(lab, &contenders, extent, |contender, _| {
-        for (nth, (measure, ip, varied, way, out)) in [
-            ("small packets in, IPv6", &inward, &IN, uplink, tunnel[0]),
-            ("small packets out, IPv6", &outward, &OUT, tunnel, uplink[0]),
+        for (nth, (measure, ip, varied, way, [out, to])) in [
+            ("small packets in, IPv6", &inward, &IN, uplink, tunnel),
+            ("small packets out, IPv6", &outward, &OUT, tunnel, uplink),
         ]
         .into_iter()
         .enumerate()
@@ -61,9 +64,14 @@ pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
             };
             let (rate, lost) = run(out)?.rates();
             report.add(Row::new(measure, "packets/s of one core", contender.title(), rate));
-            if let Some(rate) = nobody {
-                before[nth] = 1.0 / rate;
-                report.add(Row::new(measure, "packets/s of one core", NOBODY, rate));
+            if let Some(nobody) = nobody {
+                before[nth] = 1.0 / nobody;
+                report.add(Row::new(measure, "packets/s of one core", NOBODY, nobody));
+                let [_, End { namespace, interface }] = way;
+                let index = namespace.enter(|| if_nametoindex(to.interface))??;
+                let _chute = Gatekeeper::post(namespace, interface, Gate::Chute(index))?;
+                let (rate, _) = run(out)?.rates();
+                report.add(Row::new(measure, "packets/s of one core", CHUTE, rate));
             }
             report.add(Row::new(measure, "lost %", contender.title(), lost));
             let forwarding = (1.0 / rate - before[nth]) * 1e9;
