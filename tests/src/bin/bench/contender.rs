@@ -1,11 +1,12 @@
 //! Who is measured, each with the configuration that its own documentation suggests.
 
 use crate::origin;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ingress_tests::addresses::{NAT46_PREFIX, OFFICE, OFFICE6, VPS4, WWW, WWW6};
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::process::{Process, wait_until};
 use ingress_tests::{Lab, sites};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs;
@@ -140,8 +141,13 @@ impl Running {
                 }
                 Ok(())
             }
-            Work::Proxy(process) => {
-                drop(process);
+            Work::Proxy(mut process) => {
+                // Killed, nginx would leave its workers, which go on listening.
+                process.signal(Signal::SIGTERM);
+                process.wait(Duration::from_secs(10))?;
+                wait_until(Duration::from_secs(5), "the proxy's port is free", || {
+                    nobody_listens(lab).unwrap_or(false)
+                })?;
                 lab.vps.ip(&format!("route del local {NAT46_PREFIX} dev lo\n"))
             }
         }
@@ -167,15 +173,20 @@ fn proxy(
     fs::write(&file, config)?;
     // Answers to the clients' NAT46 addresses are for the proxy's transparent sockets.
     lab.vps.ip(&format!("route add local {NAT46_PREFIX} dev lo\n"))?;
+    ensure!(nobody_listens(lab)?, "somebody else listens where {program} is to");
     let mut command = lab.vps.command(program)?;
     command.args(args(file.display().to_string()));
     let process = Process::spawn(&mut command, &lab.dir().join(format!("{program}.rival.log")))?;
-    let address = SocketAddr::from((VPS4, origin::PORT));
     wait_until(Duration::from_secs(5), &format!("{program} listens"), || {
-        lab.vps.enter(|| TcpStream::connect(address).is_ok()).is_ok_and(|connected| connected)
+        nobody_listens(lab).is_ok_and(|nobody| !nobody)
     })
     .with_context(|| process.log_tail())?;
     Ok(process)
+}
+
+fn nobody_listens(lab: &Lab) -> Result<bool> {
+    let address = SocketAddr::from((VPS4, origin::PORT));
+    lab.vps.enter(|| TcpStream::connect(address).is_err())
 }
 
 fn nginx_config(lab: &Lab) -> String {
@@ -208,8 +219,9 @@ fn haproxy_config() -> String {
         let _ = writeln!(rules, "  use_backend b{nth} if {{ req.ssl_sni -i {name} }}");
         let _ = writeln!(backends, "backend b{nth}\n  server s [{server}]:{port}");
     }
+    // It finds out itself how many connections the limit of open files leaves it.
     format!(
-        "global\n  maxconn 250000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
          timeout server 1h\nfrontend f\n  bind {VPS4}:{port} backlog 65535\n  \
          tcp-request inspect-delay 5s\n  tcp-request content accept if {{ req.ssl_hello_type 1 }}\n\
          {rules}{backends}"

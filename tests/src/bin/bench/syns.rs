@@ -139,12 +139,17 @@ fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
 
 fn listen(lab: &Lab) -> Result<TcpListener> {
     // The workers of the proxies before may still be ending.
-    let mut listener = None;
-    wait_until(Duration::from_secs(20), "the port is free", || {
-        listener = lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)).ok()).ok().flatten();
-        listener.is_some()
-    })?;
-    listener.context("just bound")
+    let bind = || -> Result<TcpListener> {
+        Ok(lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)))??)
+    };
+    let mut listener = bind();
+    let _ = wait_until(Duration::from_secs(20), "the port is free", || {
+        if listener.is_err() {
+            listener = bind();
+        }
+        listener.is_ok()
+    });
+    listener.with_context(|| format!("listen on {VPS4}:{}", origin::PORT))
 }
 
 fn synproxy() -> String {
