@@ -7,6 +7,7 @@ use ingress_tests::capture::Capture;
 use ingress_tests::icmp::errors4;
 use ingress_tests::impair::{Impaired, Impairment, Wire};
 use ingress_tests::netns::Namespace;
+use ingress_tests::paths::{Narrow, TO_CLIENT};
 use ingress_tests::plain::{self, PORT, Pair, Server, drain, noise, pour};
 use ingress_tests::process;
 use ingress_tests::segment::{Segment, flag};
@@ -90,6 +91,30 @@ fn a_client_that_takes_little() -> Result<()> {
         assert!(sizes.len() > 20 && sizes.iter().all(|size| *size <= mss), "{mss}: {sizes:?}");
         assert_eq!(promised(&stage)?, (USUAL, false), "a client says nothing of backends");
     }
+    Ok(())
+}
+
+/// A server knows how narrow the path to one of its clients is, and announces no more to that one.
+#[test]
+fn a_narrow_path_to_one_client_is_no_matter_of_the_others() -> Result<()> {
+    let stage = stage();
+    plain::list(&stage, &[])?;
+    let (lab, www) = (&stage.lab, &stage.lab.www);
+    let server = Server::start(www, WWW6, PORT)?;
+    Pair::connect(lab, &server)?.exchange()?;
+    let _narrow = Narrow::path(&lab.inet, TO_CLIENT, 1300, &[www])?;
+    let Pair { mut client, server: near } = Pair::connect(lab, &server)?;
+    let octets = noise(6, MUCH);
+    let pouring = pour(&near, octets.clone())?;
+    ensure!(drain(&mut client)? == octets, "what came is not what was sent");
+    pouring.join().expect("no panic")?;
+    let filter = format!("tcp src port {PORT}");
+    let answers = Capture::start(www, "eth0", &filter, lab.dir())?;
+    Pair::connect(lab, &server)?.exchange()?;
+    let answers = answers.stop()?;
+    let announced = answers.iter().filter_map(|packet| Segment::read(packet)?.mss()).next();
+    assert_eq!(announced, Some(1260), "the server has not learned of the path");
+    assert_eq!(promised(&stage)?, (USUAL, false));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! the programs and their tables in step with the network and the configuration; the desk answers
 //! ingressctl and Prometheus.
 
+mod announced;
 mod desk;
 mod engine;
 mod guard;

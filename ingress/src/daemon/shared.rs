@@ -13,7 +13,7 @@ use std::{
 
 use ingress_common::maps::Listener;
 
-use super::refusals::Refusals;
+use super::{announced::Announced, refusals::Refusals};
 use crate::{
     config::{Config, Protocol},
     control::{Interface, Reload, Shield},
@@ -38,6 +38,8 @@ pub struct Shared {
     pub tally: Tally,
     /// What was refused of late.
     pub refusals: Refusals,
+    /// What backends take.
+    pub announced: Announced,
     /// When the engine last beat, in nanoseconds since boot.
     pub last_beat: AtomicU64,
     /// How many flows fit into the pinned table, whatever the configuration says.
@@ -94,6 +96,7 @@ impl Shared {
             handshake_seconds: HandshakeSeconds::default(),
             tally: Tally::default(),
             refusals: Refusals::default(),
+            announced: Announced::default(),
             last_beat: AtomicU64::default(),
             flow_capacity: AtomicU64::new(u64::from(config.daemon.flows)),
             config: RwLock::new(Arc::new(config)),

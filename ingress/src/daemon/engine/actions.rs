@@ -83,7 +83,7 @@ impl Core {
         match self.flows.install(tuple, splice, boot_nanos()) {
             Ok(()) => {
                 Tally::bump(&self.shared.tally.opened);
-                self.learn_size(tuple.listen, splice.announced);
+                self.learn_size(tuple.listen, splice);
                 if splice.watch.is_some() {
                     self.watched.insert(backend_key, tuple);
                 }
@@ -101,10 +101,12 @@ impl Core {
         self.unexpect(&backend_key);
     }
 
-    fn learn_size(&self, listen: SocketAddrV4, announced: u16) {
+    fn learn_size(&self, listen: SocketAddrV4, splice: &Splice) {
+        let backend = *splice.backend.address.ip();
+        let takes = self.shared.announced.hear(backend, splice.announced, Instant::now());
         let applied = self.shared.applied();
-        if applied.listeners.get(&listen).is_some_and(|port| is_news(&port.promise, announced)) {
-            let _ = self.lessons.try_send((listen, Lesson::Takes(announced)));
+        if applied.listeners.get(&listen).is_some_and(|port| is_news(&port.promise, takes)) {
+            let _ = self.lessons.try_send((listen, Lesson::Takes(takes)));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::handshake::Promise;
 pub enum Lesson {
     /// It lacks what is promised.
     Lacks(Promise),
-    /// It announced this MSS.
+    /// It takes this MSS.
     Takes(u16),
 }
 
@@ -23,7 +23,7 @@ impl Reconciler {
     pub(super) async fn learn(&mut self, listen: SocketAddrV4, lesson: Lesson) -> Result<()> {
         let changed = match lesson {
             Lesson::Lacks(promise) => self.withdraw(listen, promise)?,
-            Lesson::Takes(announced) => self.lower(listen, announced)?,
+            Lesson::Takes(mss) => self.lower(listen, mss)?,
         };
         if changed { self.reconcile().await } else { Ok(()) }
     }
@@ -47,14 +47,14 @@ impl Reconciler {
         Ok(true)
     }
 
-    fn lower(&mut self, listen: SocketAddrV4, announced: u16) -> Result<bool> {
+    fn lower(&mut self, listen: SocketAddrV4, takes: u16) -> Result<bool> {
         let promise = self.shared.applied().listeners.get(&listen).map(|port| port.promise);
         let Some(promise) = promise else { return Ok(false) };
-        let heard = self.sizes.hear(&key(listen), &promise, announced, Instant::now());
+        let heard = self.sizes.hear(&key(listen), &promise, takes, Instant::now());
         let Some(mss) = heard else { return Ok(false) };
         tracing::info!(
             %listen,
-            "a backend takes segments of {announced} octets: until none has said so for ten minutes, clients are \
+            "a backend takes segments of {takes} octets: until none has said so for ten minutes, clients are \
              promised an MSS of {mss}"
         );
         let lowered = Listener { mss: mss.to_be_bytes(), lowered: 1, ..promise };

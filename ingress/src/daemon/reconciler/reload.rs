@@ -36,6 +36,7 @@ impl Reconciler {
             return Err(format!("the old configuration stays in force: {error:#}"));
         }
         self.sizes = Sizes::default();
+        self.shared.announced.forget();
         self.shared.resolver.update(&new.dns, &new.hosts);
         self.shared.set_config(new);
         Ok(changes)
