@@ -1,19 +1,21 @@
 //! The guard against storms: two ends whose ideas of the numbers disagree answer each other's acknowledgments for
 //! ever, unless they throttle that (RFC 5961 §7).
 //!
-//! What tells a storm from all that looks like it: it goes back and forth. Duplicate acknowledgments of a
-//! transfer with losses all come from one side, however many they are; keepalives and window probes go back and
-//! forth slowly; and whatever makes progress changes a number or a window.
+//! What tells a storm from all that looks like it: it goes back and forth, and goes on. Duplicate acknowledgments of a
+//! transfer with losses all come from one side; where both sides lose, they stop when all is there that was on the way.
+//! Keepalives and window probes go back and forth slowly; and whatever makes progress changes a number or a window.
 
 use crate::tcp::Flags;
 
 /// An answer that takes longer is none.
 const PROMPT: u64 = 250_000_000;
-/// So many answers in a row are a storm.
-const STORM: u32 = 128;
+/// So many answers in a row are a storm,
+const STORM: u16 = 128;
+/// if they go on for so long. What both sides have on the way is less.
+const LASTING: u32 = 2000;
 
 /// Which end sent an acknowledgment.
-#[repr(u32)]
+#[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The client.
@@ -44,10 +46,12 @@ pub struct Turns {
     pub last: [Bare; 2],
     /// When one was last repeated, in nanoseconds since boot.
     pub repeated: u64,
-    /// By whom.
-    pub by: u32,
-    /// How often in a row the other end was prompt.
-    pub answers: u32,
+    /// When they began to be repeated, in milliseconds since boot, modulo 2^32.
+    pub since: u32,
+    /// By whom one was last repeated.
+    pub by: u16,
+    /// How often in a row the other end was prompt, up to a storm's worth.
+    pub answers: u16,
 }
 
 /// Slots of `STORMS`.
@@ -92,15 +96,21 @@ impl Turns {
             return true;
         }
         let now = clock();
-        if now.saturating_sub(self.repeated) > PROMPT {
+        let millis = (now / 1_000_000) as u32;
+        let prompt = now.saturating_sub(self.repeated) <= PROMPT;
+        if !prompt {
             self.answers = 0;
-        } else if self.answers >= STORM {
+        }
+        if self.answers == 0 {
+            self.since = millis;
+        } else if self.answers >= STORM && millis.wrapping_sub(self.since) >= LASTING {
             // The time stands, so that this does not last: what was in flight is gone by then.
             return false;
-        } else if self.by != end as u32 {
-            self.answers += 1;
         }
-        self.by = end as u32;
+        if prompt && self.by != end as u16 {
+            self.answers = (self.answers + 1).min(STORM);
+        }
+        self.by = end as u16;
         self.repeated = now;
         true
     }
@@ -122,34 +132,56 @@ mod tests {
         Bare::new(number.to_be_bytes(), [0, 0, 0, 9], [1, 0])
     }
 
-    /// A storm from the beginning, one answer each millisecond; how many of so many pass.
-    fn storm(turns: &mut Turns, begin: u64, packets: u64) -> u64 {
+    /// A storm from the beginning, an answer every so many milliseconds; how many of so many pass.
+    fn storm(turns: &mut Turns, begin: u64, packets: u64, each: u64) -> u64 {
         let passed = (0..packets).filter(|nth| {
             let end = if nth % 2 == 0 { End::Client } else { End::Backend };
-            turns.pass(end, bare(end as u32), || begin + nth * MILLI)
+            turns.pass(end, bare(end as u32), || begin + nth * each * MILLI)
         });
         passed.count() as u64
     }
 
     #[test]
     fn a_storm_dies_out_and_the_flow_lives_on() {
-        let mut turns = Turns::default();
-        let passed = storm(&mut turns, 1000 * MILLI, 250);
-        assert!((128..135).contains(&passed), "{passed}");
-        // An acknowledgment of something else ends it, and so does silence.
-        assert!(turns.pass(End::Client, bare(7), || 0));
-        let now = turns.repeated + PROMPT + 1;
-        assert_eq!(storm(&mut turns, now, 10), 10);
+        // A quick one after two seconds, a slow one after 128 answers; the first two only begin it.
+        for (each, passes) in [(1, 2000), (10, 200), (50, 128)] {
+            let mut turns = Turns::default();
+            let passed = storm(&mut turns, 1000 * MILLI, passes + 240 / each, each);
+            assert!((passes..passes + 5).contains(&passed), "{passed} at {each}");
+            // An acknowledgment of something else ends it, and so does silence.
+            assert!(turns.pass(End::Client, bare(7), || 0));
+            let now = turns.repeated + PROMPT + 1;
+            assert_eq!(storm(&mut turns, now, 10, each), 10);
+        }
     }
 
     #[test]
     fn silence_ends_it() {
         let mut turns = Turns::default();
-        storm(&mut turns, 1000 * MILLI, 200);
+        storm(&mut turns, 1000 * MILLI, 2100, 1);
         let now = turns.repeated + PROMPT;
         assert!(!turns.pass(End::Client, bare(0), || now));
         assert!(turns.pass(End::Client, bare(0), || now + 1));
         assert!(turns.pass(End::Backend, bare(1), || now + 2));
+    }
+
+    /// Losses without SACK on both sides at once, each with its largest window on the way.
+    #[test]
+    fn duplicates_of_both_sides_pass_while_they_come() {
+        let mut turns = Turns::default();
+        assert_eq!(storm(&mut turns, 1000 * MILLI, 1999, 1), 1999);
+        let mut turns = Turns::default();
+        for nth in 0..30_000 {
+            let end = if nth % 2 == 0 { End::Client } else { End::Backend };
+            assert!(turns.pass(end, bare(end as u32), || 1000 * MILLI + nth * MILLI / 20));
+        }
+    }
+
+    #[test]
+    fn the_clock_may_pass_its_end() {
+        let mut turns = Turns::default();
+        let begin = ((1 << 32) - 1000) * MILLI;
+        assert!((2000..2005).contains(&storm(&mut turns, begin, 2200, 1)));
     }
 
     /// A window's worth of losses without SACK, while the other end repeats its data.
