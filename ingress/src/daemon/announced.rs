@@ -24,18 +24,19 @@ type Most = HashMap<Ipv6Addr, (u16, Instant)>;
 impl Announced {
     /// Hears an MSS; what the backend takes, as far as is known.
     pub fn hear(&self, backend: Ipv6Addr, mss: u16, now: Instant) -> u16 {
-        let is_late = |at: &Instant| now.duration_since(*at) < OF_LATE;
+        let recent = |at: &Instant| now.duration_since(*at) < OF_LATE;
         let mut all = self.lock();
-        match all.get(&backend) {
-            Some((most, at)) if *most > mss && is_late(at) => return *most,
-            Some(_) => {}
-            None if all.len() >= BACKENDS => {
-                all.retain(|_, (_, at)| is_late(at));
-                if all.len() >= BACKENDS {
-                    return mss;
-                }
+        if let Some((most, at)) = all.get(&backend)
+            && *most > mss
+            && recent(at)
+        {
+            return *most;
+        }
+        if all.len() >= BACKENDS && !all.contains_key(&backend) {
+            all.retain(|_, (_, at)| recent(at));
+            if all.len() >= BACKENDS {
+                return mss;
             }
-            None => {}
         }
         all.insert(backend, (mss, now));
         mss

@@ -12,11 +12,10 @@ use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::golden::frame::{Ip4, Tcp, flag};
 use ingress_tests::netns::Namespace;
-use ingress_tests::process::{self, wait_until};
+use ingress_tests::process;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
-use std::time::Duration;
 
 /// Behind Ethernet's header (14) and IPv4's (20): half of the source address, against it the packet's
 /// identification and half of the sequence number; the source port, against it the other half.
@@ -138,18 +137,9 @@ fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
 }
 
 fn listen(lab: &Lab) -> Result<TcpListener> {
-    // The workers of the proxies before may still be ending.
-    let bind = || -> Result<TcpListener> {
-        Ok(lab.vps.enter(|| TcpListener::bind((VPS4, origin::PORT)))??)
-    };
-    let mut listener = bind();
-    let _ = wait_until(Duration::from_secs(20), "the port is free", || {
-        if listener.is_err() {
-            listener = bind();
-        }
-        listener.is_ok()
-    });
-    listener.with_context(|| format!("listen on {VPS4}:{}", origin::PORT))
+    lab.vps
+        .enter(|| TcpListener::bind((VPS4, origin::PORT)))?
+        .with_context(|| format!("listen on {VPS4}:{}", origin::PORT))
 }
 
 fn synproxy() -> String {
