@@ -12,7 +12,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
+
+/// <https://github.com/AGWA/snid>.
+pub const SNID: &str = "snid";
 
 /// A way of getting a client to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +31,8 @@ pub enum Contender {
     Nginx,
     /// IPv4 by name, `req.ssl_sni`; the server does not see the client's address.
     Haproxy,
+    /// IPv4 by name, NAT46, names from a hosts file; only where there is such a program.
+    Snid,
 }
 
 /// The tunnel that is on the way.
@@ -67,10 +73,21 @@ enum Work {
 }
 
 impl Contender {
-    pub const ALL: [Self; 5] =
-        [Self::Kernel, Self::IngressIpv6, Self::Ingress, Self::Nginx, Self::Haproxy];
+    /// Everybody who is there; first, what the others are compared with.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::Kernel, Self::IngressIpv6];
+        all.extend(Self::by_name().split_off(1));
+        all
+    }
+
     /// Those that take IPv4 clients to IPv6 servers, and what they are compared with.
-    pub const BY_NAME: [Self; 4] = [Self::Kernel, Self::Ingress, Self::Nginx, Self::Haproxy];
+    pub fn by_name() -> Vec<Self> {
+        let mut all = vec![Self::Kernel, Self::Ingress, Self::Nginx, Self::Haproxy];
+        // No distribution packages it: whoever wants it in the comparison puts it into the PATH.
+        let is_there = |program| Command::new(program).arg("-h").output().is_ok();
+        all.extend(is_there(SNID).then_some(Self::Snid));
+        all
+    }
 
     /// As the report calls it.
     pub const fn title(self) -> &'static str {
@@ -80,6 +97,7 @@ impl Contender {
             Self::Ingress => "ingress by name",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
+            Self::Snid => "snid",
         }
     }
 
@@ -88,7 +106,9 @@ impl Contender {
         let (name, server) = way.server();
         match self {
             Self::Kernel | Self::IngressIpv6 => ((server, origin::PORT).into(), name),
-            Self::Ingress | Self::Nginx | Self::Haproxy => ((VPS4, origin::PORT).into(), name),
+            Self::Ingress | Self::Nginx | Self::Haproxy | Self::Snid => {
+                ((VPS4, origin::PORT).into(), name)
+            }
         }
     }
 
@@ -104,6 +124,14 @@ impl Contender {
             })?),
             Self::Haproxy => Work::Proxy(proxy(lab, "haproxy", haproxy_config(), |file| {
                 vec!["-db".into(), "-f".into(), file]
+            })?),
+            // It has no file of its own, and looks names up where its machine does.
+            Self::Snid => Work::Proxy(proxy(lab, "unshare", hosts(), |file| {
+                let script = format!("mount --bind {file} /etc/hosts && exec {SNID} \"$@\"");
+                let mut args = ["--mount", "sh", "-c"].map(str::to_owned).to_vec();
+                args.extend([script, SNID.to_owned()]);
+                args.extend(snid_arguments());
+                args
             })?),
         };
         Ok(Running { work })
@@ -187,6 +215,26 @@ fn proxy(
 fn nobody_listens(lab: &Lab) -> Result<bool> {
     let address = SocketAddr::from((VPS4, origin::PORT));
     lab.vps.enter(|| TcpStream::connect(address).is_err())
+}
+
+fn hosts() -> String {
+    [Way::Veth, Way::WireGuard].map(Way::server).map(|(name, at)| format!("{at} {name}\n")).concat()
+}
+
+fn snid_arguments() -> Vec<String> {
+    let mut arguments = vec![
+        "-listen".to_owned(),
+        format!("tcp:{VPS4}:{}", origin::PORT),
+        "-mode".to_owned(),
+        "nat46".to_owned(),
+        "-nat46-prefix".to_owned(),
+        NAT46_PREFIX.trim_end_matches("/96").to_owned(),
+    ];
+    for way in [Way::Veth, Way::WireGuard] {
+        let (_, server) = way.server();
+        arguments.extend(["-backend-cidr".to_owned(), format!("{server}/128")]);
+    }
+    arguments
 }
 
 fn nginx_config(lab: &Lab) -> String {

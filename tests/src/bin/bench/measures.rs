@@ -62,7 +62,7 @@ pub fn bulk(lab: &Lab, way: Way, extent: &Extent, report: &mut Report) -> Result
     };
     for (direction, up) in [("download", false), ("upload", true)] {
         let measure = format!("bulk {direction}, {}", way.title());
-        rounds(lab, &Contender::ALL, extent, |contender, _| {
+        rounds(lab, &Contender::all(), extent, |contender, _| {
             let mut args = vec!["--bytes".to_owned(), bytes.to_string()];
             args.extend(up.then(|| "--up".to_owned()));
             let before = machine::busy()?;
@@ -103,7 +103,7 @@ pub fn connections(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()
     for (measure, count, parallel) in
         [("connections, 64 at a time", many, PARALLEL), ("connections, one at a time", few, 1)]
     {
-        rounds(lab, &Contender::BY_NAME, extent, |contender, _| {
+        rounds(lab, &Contender::by_name(), extent, |contender, _| {
             let args = ["--count", &count.to_string(), "--parallel", &parallel.to_string()];
             let before = machine::busy()?;
             let seen = load(lab, "connections", contender, Way::Veth, &args.map(str::to_owned))?;
@@ -150,10 +150,10 @@ pub fn idle(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
     let [few, many] = extent.idle;
     let once = Extent { rounds: 1, ..*extent };
     for (count, contenders) in
-        [(few, &Contender::BY_NAME[..]), (many, &[Contender::Kernel, Contender::Ingress])]
+        [(few, Contender::by_name()), (many, vec![Contender::Kernel, Contender::Ingress])]
     {
         let measure = format!("{count} idle connections");
-        rounds(lab, contenders, &once, |contender, running| {
+        rounds(lab, &contenders, &once, |contender, running| {
             let (available, resident) = (machine::available()?, running.resident()?);
             let mut stays = Vec::new();
             let (mut kept, mut failed) = (0.0, 0.0);

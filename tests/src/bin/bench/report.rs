@@ -34,6 +34,8 @@ pub struct Summary {
     pub most: f64,
     /// The median of the rounds' ratios to whoever came first in the round.
     pub ratio: Option<f64>,
+    /// Where that median would lie in 95 of 100 reports, with rounds enough to tell.
+    pub between: Option<[f64; 2]>,
     pub rounds: usize,
 }
 
@@ -43,6 +45,14 @@ pub struct Table {
     pub measure: String,
     pub unit: &'static str,
     pub summaries: Vec<Summary>,
+}
+
+impl Summary {
+    fn spread(&self) -> String {
+        // Whoever is compared with itself has none.
+        let between = self.between.filter(|[least, most]| least < most);
+        between.map_or(String::new(), |[least, most]| format!("{least:.2} to {most:.2}"))
+    }
 }
 
 impl Report {
@@ -75,15 +85,15 @@ impl Report {
             .map(|(who, values)| {
                 // Pairs are of one round: what slows one down has slowed the other down.
                 let ratios = values.iter().zip(&first).map(|(value, first)| value / first);
-                let ratio = median(ratios.collect());
-                let finite = ratio.filter(|ratio| ratio.is_finite());
+                let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
                 Summary {
                     who: who.to_owned(),
                     least: values.iter().copied().fold(f64::INFINITY, f64::min),
                     most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
                     rounds: values.len(),
                     median: median(values).unwrap_or(f64::NAN),
-                    ratio: finite,
+                    between: between(ratios.clone()),
+                    ratio: median(ratios),
                 }
             })
             .collect();
@@ -99,10 +109,11 @@ impl Report {
                 let ratio = one.ratio.map_or(String::new(), |ratio| format!("x {ratio:.2}"));
                 let _ = writeln!(
                     text,
-                    "  {:<28} {:>10} {:>8}   {} to {} in {}",
+                    "  {:<28} {:>10} {:>8} {:>13}   {} to {} in {}",
                     one.who,
                     short(one.median),
                     ratio,
+                    one.spread(),
                     short(one.least),
                     short(one.most),
                     one.rounds
@@ -125,21 +136,24 @@ impl Report {
         }
         for one in verdicts {
             let met = if one.met { "met" } else { "**missed**" };
+            let sure = if one.certain { "" } else { ", not certain" };
             let measured = short(one.measured);
-            let _ = writeln!(text, "| {} | {} | {measured} | {met} |", one.what, one.aim);
+            let _ = writeln!(text, "| {} | {} | {measured} | {met}{sure} |", one.what, one.aim);
         }
         for table in tables {
             let rounds = table.summaries.iter().map(|one| one.rounds).max().unwrap_or(0);
             let _ = writeln!(
                 text,
-                "\n### {}, {}\n\n| | median of {rounds} | ratio | least | most |\n\
-                 | --- | ---: | ---: | ---: | ---: |",
+                "\n### {}, {}\n\n| | median of {rounds} | ratio | 95 % | least | most |\n\
+                 | --- | ---: | ---: | ---: | ---: | ---: |",
                 table.measure, table.unit
             );
             for one in &table.summaries {
                 let ratio = one.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
                 let [median, least, most] = [one.median, one.least, one.most].map(short);
-                let _ = writeln!(text, "| {} | {median} | {ratio} | {least} | {most} |", one.who);
+                let (who, spread) = (&one.who, one.spread());
+                let _ =
+                    writeln!(text, "| {who} | {median} | {ratio} | {spread} | {least} | {most} |");
             }
         }
         text
@@ -158,7 +172,7 @@ impl Report {
                         json!({
                             "contender": one.who, "median": one.median,
                             "least": one.least, "most": one.most, "rounds": one.rounds,
-                            "ratio_to_first": one.ratio,
+                            "ratio_to_first": one.ratio, "ratio_between": one.between,
                         })
                     })
                     .collect();
@@ -177,6 +191,24 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
         len if len % 2 == 1 => Some(values[middle]),
         _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
+}
+
+/// The median's 95 % confidence interval, by ranks: nothing is assumed of how the values are distributed. Fewer than
+/// six of them have none.
+fn between(mut values: Vec<f64>) -> Option<[f64; 2]> {
+    values.sort_by(f64::total_cmp);
+    let len = values.len();
+    // How likely it is that at most so many of them lie on one side of the true median.
+    let (mut term, mut sum, mut outside) = (0.5_f64.powi(i32::try_from(len).ok()?), 0.0, 0);
+    while outside < len {
+        sum += term;
+        if sum > 0.025 {
+            break;
+        }
+        outside += 1;
+        term *= (len - outside + 1) as f64 / outside as f64;
+    }
+    (outside > 0).then(|| [values[outside - 1], values[len - outside]])
 }
 
 /// Three digits that matter.
@@ -203,6 +235,13 @@ mod tests {
             report.add(Row::new("m", "u", "kernel", kernel));
             report.add(Row::new("m", "u", "nginx", nginx));
         }
+        // Binomial tables: ranks 1 and 6 of 6, 2 and 8 of 9, 14 and 28 of 41.
+        let ranks = |count: u8| between((1..=count).map(f64::from).collect());
+        assert_eq!(ranks(0), None);
+        assert_eq!(ranks(5), None);
+        assert_eq!(ranks(6), Some([1.0, 6.0]));
+        assert_eq!(ranks(9), Some([2.0, 8.0]));
+        assert_eq!(ranks(41), Some([14.0, 28.0]));
         let table = report.tables().remove(0);
         assert_eq!(table.summaries[0].ratio, Some(1.0));
         assert_eq!((table.summaries[1].median, table.summaries[1].ratio), (5.0, Some(0.5)));

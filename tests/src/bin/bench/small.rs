@@ -60,7 +60,8 @@ pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
                 Contender::IngressIpv6
                 | Contender::Ingress
                 | Contender::Nginx
-                | Contender::Haproxy => None,
+                | Contender::Haproxy
+                | Contender::Snid => None,
             };
             let (rate, lost) = run(out)?.rates();
             report.add(Row::new(measure, "packets/s of one core", contender.title(), rate));
