@@ -55,6 +55,18 @@ pub const fn add(to: Register, value: i32) -> Instruction {
     encode(0x07, to, 0, 0, value)
 }
 
+/// `to &= value`
+#[must_use]
+pub const fn and(to: Register, value: i32) -> Instruction {
+    encode(0x57, to, 0, 0, value)
+}
+
+/// `to |= value`
+#[must_use]
+pub const fn or(to: Register, value: i32) -> Instruction {
+    encode(0x47, to, 0, 0, value)
+}
+
 /// `to ^= value`
 #[must_use]
 pub const fn xor(to: Register, value: i32) -> Instruction {

@@ -3,7 +3,8 @@
 //! whoever gets them does most of the work. The receiving end takes them in its NAPI, as from a NIC.
 
 use crate::bpf::assemble::{
-    self, Instruction, Kind, add, call, copy, exit, if_greater, load4, put2, set, store2, xor,
+    self, Instruction, Kind, add, and, call, copy, exit, if_greater, load4, or, put2, set, store2,
+    xor,
 };
 use crate::bpf::syscall::{self, Link, TestRun};
 use crate::netns::Namespace;
@@ -29,12 +30,14 @@ const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// A word of the frame that is another random number each time, and words that are its complement: a sum over
-/// it and one of those does not notice. Offsets count from the start of the frame.
+/// A word of the frame with bits that are random each time, and words that are its complement: a sum over it and
+/// one of those does not notice. Offsets count from the start of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Varied {
-    /// Where the number stands.
+    /// Where the word stands.
     pub number: i16,
+    /// Its random bits, which are zero in the frame; the others stay.
+    pub bits: u16,
     /// Where its complement does.
     pub complements: &'static [i16],
 }
@@ -101,8 +104,17 @@ fn instructions(frame: &[u8], index: u32, varied: &[Varied]) -> Result<Vec<Instr
         let word = u16::from_ne_bytes([word[0], word[1]]);
         body.push(put2(6, i16::try_from(2 * nth)?, word));
     }
-    for Varied { number, complements } in varied {
-        body.extend([call(PRANDOM), store2(6, *number, 0), xor(0, -1)]);
+    for Varied { number, bits, complements } in varied {
+        let at = usize::try_from(*number)?;
+        let word = frame.get(at..at + 2).context("a word of the frame")?;
+        // As they lie in memory, which is how they are written.
+        let stays = u16::from_ne_bytes([word[0], word[1]]);
+        let bits = u16::from_ne_bytes(bits.to_be_bytes());
+        if stays & bits != 0 {
+            bail!("what is random at {at} of the frame is not zero");
+        }
+        body.extend([call(PRANDOM), and(0, bits.into()), or(0, stays.into())]);
+        body.extend([store2(6, *number, 0), xor(0, -1)]);
         body.extend(complements.iter().map(|at| store2(6, *at, 0)));
     }
     body.extend([set(1, index.cast_signed()), set(2, 0), call(REDIRECT), exit()]);

@@ -114,10 +114,15 @@ impl Contender {
 
     /// Starts it and waits until it serves.
     pub fn start(self, lab: &Lab) -> Result<Running> {
+        self.start_with(lab, &ingress_config(lab))
+    }
+
+    /// The same, with another configuration of the daemon where there is one.
+    pub fn start_with(self, lab: &Lab, config: &str) -> Result<Running> {
         let work = match self {
             Self::Kernel => Work::Kernel,
             Self::IngressIpv6 | Self::Ingress => {
-                Work::Ingress(Box::new(Daemon::start_with(lab, &ingress_config(lab))?))
+                Work::Ingress(Box::new(Daemon::start_with(lab, config)?))
             }
             Self::Nginx => Work::Proxy(proxy(lab, "nginx", nginx_config(lab), |file| {
                 vec!["-c".into(), file, "-g".into(), "daemon off;".into()]

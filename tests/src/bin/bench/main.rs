@@ -1,6 +1,8 @@
 //! `bench`: this project and its rivals in one network, in pairs.
 
 mod contender;
+mod crowd;
+mod firewall;
 mod load;
 mod machine;
 mod measures;
@@ -74,12 +76,16 @@ enum Measure {
     Wireguard,
     /// Small packets over IPv6
     Small,
+    /// The same with a firewall that remembers connections
+    Firewall,
     /// New connections: rate and latency
     Connections,
     /// Memory of connections that only stay
     Idle,
     /// A large flow table against a small one
     Flows,
+    /// The same for whole packets
+    Crowd,
     /// Each program and verdict by itself
     Programs,
     /// SYNs that nobody means
@@ -134,9 +140,11 @@ fn run(quick: bool, extent: &Extent, only: &[Measure], out: &Path) -> Result<()>
             Measure::Bulk => measures::bulk(&lab, Way::Veth, extent, &mut report)?,
             Measure::Wireguard => measures::bulk(&lab, Way::WireGuard, extent, &mut report)?,
             Measure::Small => small::small(&lab, &sites, extent, &mut report)?,
+            Measure::Firewall => firewall::firewall(&lab, &sites, extent, &mut report)?,
             Measure::Connections => measures::connections(&lab, extent, &mut report)?,
             Measure::Idle => measures::idle(&lab, extent, &mut report)?,
             Measure::Flows => programs::flows(extent, &mut report)?,
+            Measure::Crowd => crowd::crowd(&lab, &sites, extent, &mut report)?,
             Measure::Programs => programs::programs(extent, &mut report)?,
             Measure::Syns => syns::syns(&lab, extent, &mut report)?,
             Measure::Rest => measures::rest(&lab, extent, &mut report)?,

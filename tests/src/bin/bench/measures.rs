@@ -223,18 +223,23 @@ pub fn rounds(
     for round in 0..extent.rounds {
         for contender in contenders {
             let running = contender.start(lab)?;
-            // The way is known to everyone before it counts: neighbours, paths, caches.
-            let warm = ["--count", "20", "--parallel", "4"].map(str::to_owned);
-            for way in [Way::Veth, Way::WireGuard] {
-                let seen = load(lab, "connections", *contender, way, &warm)?;
-                if number(&seen, "done")? == 0.0 {
-                    bail!("{} lets nobody through by {}", contender.title(), way.title());
-                }
-            }
+            warm(lab, *contender)?;
             let measured = measure(*contender, &running)
                 .with_context(|| format!("{}, round {}", contender.title(), round + 1));
             running.stop(lab)?;
             measured?;
+        }
+    }
+    Ok(())
+}
+
+/// The way is known to everyone before it counts: neighbours, paths, caches.
+pub fn warm(lab: &Lab, contender: Contender) -> Result<()> {
+    let few = ["--count", "20", "--parallel", "4"].map(str::to_owned);
+    for way in [Way::Veth, Way::WireGuard] {
+        let seen = load(lab, "connections", contender, way, &few)?;
+        if number(&seen, "done")? == 0.0 {
+            bail!("{} lets nobody through by {}", contender.title(), way.title());
         }
     }
     Ok(())

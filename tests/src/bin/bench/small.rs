@@ -15,30 +15,32 @@ use std::net::Ipv6Addr;
 
 /// In what goes in: the end of the source address, the source port, and octets of payload against them.
 const IN: [Varied; 2] = [
-    Varied { number: 14 + 22, complements: &[54 + 8] },
-    Varied { number: 54, complements: &[54 + 10] },
+    Varied { number: 14 + 22, bits: 0xffff, complements: &[54 + 8] },
+    Varied { number: 54, bits: 0xffff, complements: &[54 + 10] },
 ];
 /// In what goes out it is the end of the destination.
-const OUT: [Varied; 2] = [Varied { number: 14 + 38, complements: &[54 + 8] }, IN[1]];
+const OUT: [Varied; 2] = [Varied { number: 14 + 38, bits: 0xffff, complements: &[54 + 8] }, IN[1]];
 /// Somebody in the world, before the number is written into the last two octets.
-const SOMEBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, 0);
+pub const SOMEBODY: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 1, 0);
 
 /// Who does nothing with them: the packets end where the forwarding begins. Nobody who forwards can do better.
 const NOBODY: &str = "end at the VPS, not forwarded";
 /// Who does only what every program at tc does that forwards. No such program can do better.
 const CHUTE: &str = "redirected, not even read";
 
+/// The veths to the world and to the office: their ends there, and at the VPS.
+pub fn roads<'a>(lab: &'a Lab, sites: &'a Sites) -> [[End<'a>; 2]; 2] {
+    let end = |namespace, interface| End { namespace, interface };
+    [
+        [end(&lab.inet, "vps"), end(&lab.vps, "eth0")],
+        [end(&sites.router, "vps"), end(&lab.vps, OFFICE_INTERFACE)],
+    ]
+}
+
 /// Datagrams with eight octets, into the site and out of it: all from one processor, which forwards them too.
 /// Each is of another client, as in the world: who remembers the last packet's route has little of it.
 pub fn small(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> Result<()> {
-    let uplink = [
-        End { namespace: &lab.inet, interface: "vps" },
-        End { namespace: &lab.vps, interface: "eth0" },
-    ];
-    let tunnel = [
-        End { namespace: &sites.router, interface: "vps" },
-        End { namespace: &lab.vps, interface: OFFICE_INTERFACE },
-    ];
+    let [uplink, tunnel] = roads(lab, sites);
     let inward = Ip6 { source: SOMEBODY, destination: OFFICE6, ..Ip6::default() };
     let outward = Ip6 { source: OFFICE6, destination: SOMEBODY, ..Ip6::default() };
     let contenders = [Contender::Kernel, Contender::IngressIpv6];

@@ -1,6 +1,7 @@
 //! SYNs that nobody means: who answers how many with one processor.
 
 use crate::contender::ingress_config;
+use crate::firewall::nft;
 use crate::measures::Extent;
 use crate::origin;
 use crate::report::{Report, Row};
@@ -11,17 +12,14 @@ use ingress_tests::addresses::VPS4;
 use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::golden::frame::{Ip4, Tcp, flag};
-use ingress_tests::netns::Namespace;
 use ingress_tests::process;
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Stdio;
 
 /// Behind Ethernet's header (14) and IPv4's (20): half of the source address, against it the packet's
 /// identification and half of the sequence number; the source port, against it the other half.
 const VARIED: [Varied; 2] = [
-    Varied { number: 14 + 14, complements: &[14 + 4, 34 + 6] },
-    Varied { number: 34, complements: &[34 + 4] },
+    Varied { number: 14 + 14, bits: 0xffff, complements: &[14 + 4, 34 + 6] },
+    Varied { number: 34, bits: 0xffff, complements: &[34 + 4] },
 ];
 /// What Linux sends.
 const OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
@@ -124,15 +122,6 @@ pub fn syns(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
             report.add(Row::new(MEASURE, "unanswered %", answerer.title(), unanswered));
         }
     }
-    Ok(())
-}
-
-/// Applies nftables rules.
-fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
-    let mut command = namespace.command("nft")?;
-    let mut nft = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start `nft`")?;
-    nft.stdin.take().context("its input")?.write_all(rules.as_bytes())?;
-    anyhow::ensure!(nft.wait()?.success(), "nft did not take\n{rules}");
     Ok(())
 }
 

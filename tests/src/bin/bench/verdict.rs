@@ -37,7 +37,7 @@ pub struct Verdict {
 const BY_NAME: &str = "ingress by name";
 const IPV6: &str = "ingress IPv6";
 
-const AIMS: [Aim; 20] = [
+const AIMS: [Aim; 22] = [
     aim("bulk download, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
     aim("bulk download, veth", "CPU s/GB", BY_NAME, Bound::Most(1.1)),
     aim("bulk upload, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
@@ -56,6 +56,8 @@ const AIMS: [Aim; 20] = [
     aim("flow table", "octets each, kernel", "1000000 flows", Bound::Absolute(600.0)),
     aim("flow table, in", "ns", "1000000 flows", Bound::Most(1.5)),
     aim("flow table, out", "ns", "1000000 flows", Bound::Most(1.5)),
+    aim("flow table, whole packets in", "ns", "1048576 flows", Bound::Most(1.5)),
+    aim("flow table, whole packets out", "ns", "1048576 flows", Bound::Most(1.5)),
     aim("at rest", "CPU %", BY_NAME, Bound::Absolute(0.2)),
     aim("at rest", "wake-ups/s", BY_NAME, Bound::Absolute(10.0)),
 ];
