@@ -44,7 +44,7 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Install cargo-deny, and look through the crates of others: advisories, licences, sources
     Deny,
-    /// Install, build, and measure against nginx and HAProxy
+    /// Install, build, and measure against nginx, HAProxy, and snid where it is installed
     Bench(bench::Args),
 }
 
