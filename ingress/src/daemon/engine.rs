@@ -10,14 +10,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::maps::{BackendKey, CookieKeys};
+use ingress_common::maps::CookieKeys;
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
-    task::spawn_blocking,
     time::{Duration, MissedTickBehavior, interval, sleep_until},
 };
 
 use killing::Killed;
+use owners::Owners;
 
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
 mod actions;
 mod inherit;
 mod killing;
+mod owners;
 mod upcalls;
 
 /// The programs take a daemon for gone after three of these.
@@ -96,9 +98,9 @@ struct Core {
     flows: FlowTable,
     transmit: Transmit,
     /// Whose answer a backend's packet is.
-    expected: HashMap<BackendKey, ClientTuple>,
+    expected: Owners,
     /// Whose owed octets a backend's acknowledgment covers.
-    watched: HashMap<BackendKey, ClientTuple>,
+    watched: Owners,
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
@@ -107,7 +109,11 @@ struct Core {
     /// Of log lines about refusals.
     ration: Ration,
     started: Instant,
+    /// Names that were known when they were asked for, until the actions before them are done.
+    known: Vec<Resolved>,
     resolutions: mpsc::UnboundedSender<Resolved>,
+    /// Where that is done for which packets need not wait.
+    elsewhere: Handle,
     survey_results: mpsc::Sender<Survey>,
     lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     shared: Arc<Shared>,
@@ -141,13 +147,15 @@ impl Engine {
             transmit: Transmit::open().context(
                 "open raw sockets; ingressd needs CAP_NET_RAW to speak for clients and backends",
             )?,
-            expected: HashMap::new(),
-            watched: HashMap::new(),
+            expected: Owners::default(),
+            watched: Owners::default(),
             refused: HashMap::new(),
             killed: Vec::new(),
             ration: Ration::new(Instant::now()),
             started: Instant::now(),
+            known: Vec::new(),
             resolutions,
+            elsewhere: Handle::current(),
             survey_results,
             lessons,
             shared,
@@ -237,6 +245,9 @@ impl Core {
             self.act(action);
         }
         self.actions = actions;
+        while let Some((tuple, host, result)) = self.known.pop() {
+            self.on_event(Event::Resolved { tuple, host, result });
+        }
     }
 
     fn on_request(&mut self, request: Request) {
@@ -263,7 +274,7 @@ impl Core {
     /// Looking through a large table takes longer than a handshake may wait.
     fn start_survey(&self) {
         let (results, shared) = (self.survey_results.clone(), self.shared.clone());
-        spawn_blocking(move || {
+        self.elsewhere.spawn_blocking(move || {
             let maps = Pins::open(&shared.config().daemon.bpffs)
                 .and_then(|pins| FlowMaps::open(pins.maps()));
             match maps {

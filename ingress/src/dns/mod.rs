@@ -113,23 +113,17 @@ impl Resolver {
         }
     }
 
+    /// The answer to a look-up that need not ask anybody, and counts as one: a name of `[hosts]`, or a cached one.
+    pub fn known(&self, name: &str) -> Option<Answer> {
+        let (result, answer) = self.shared.state().known(name)?;
+        self.shared.metrics.count(result);
+        Some(answer)
+    }
+
     fn start(&self, name: &str) -> Start {
         let mut state = self.shared.state();
-        if let Some(addresses) = state.hosts.get(name) {
-            return Start::Known(LookupResult::Hosts, Ok(addresses.clone()));
-        }
-        match state.cache.fresh(name, since_boot()) {
-            Some(Ok(addresses)) => return Start::Known(LookupResult::Cached, Ok(addresses)),
-            Some(Err(LookupError::NotFound)) => {
-                return Start::Known(LookupResult::NotFound, Err(LookupError::NotFound));
-            }
-            Some(Err(error @ LookupError::Failed(_))) => {
-                return match state.cache.stale(name, since_boot()) {
-                    Some(addresses) => Start::Known(LookupResult::Stale, Ok(addresses)),
-                    None => Start::Known(LookupResult::Failed, Err(error)),
-                };
-            }
-            None => {}
+        if let Some((result, answer)) = state.known(name) {
+            return Start::Known(result, answer);
         }
         // Without a sender the task has died, and the name would be lost for good.
         if let Some(query) = state.queries.get(name).filter(|query| query.has_changed().is_ok()) {
@@ -224,6 +218,22 @@ impl Resolver {
 enum Start {
     Known(LookupResult, Answer),
     Query(watch::Receiver<Option<Answer>>, Duration),
+}
+
+impl State {
+    fn known(&self, name: &str) -> Option<(LookupResult, Answer)> {
+        if let Some(addresses) = self.hosts.get(name) {
+            return Some((LookupResult::Hosts, Ok(addresses.clone())));
+        }
+        Some(match self.cache.fresh(name, since_boot())? {
+            Ok(addresses) => (LookupResult::Cached, Ok(addresses)),
+            Err(LookupError::NotFound) => (LookupResult::NotFound, Err(LookupError::NotFound)),
+            Err(error @ LookupError::Failed(_)) => match self.cache.stale(name, since_boot()) {
+                Some(addresses) => (LookupResult::Stale, Ok(addresses)),
+                None => (LookupResult::Failed, Err(error)),
+            },
+        })
+    }
 }
 
 impl Shared {

@@ -14,7 +14,7 @@ use crate::{
         reconciler::{Lesson, is_news},
         shared::{Shared, Tally},
     },
-    dns::{LookupError, select},
+    dns::{Answer, LookupError, select},
     flows::{Cause, InstallError, client_key, keys},
     handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
     sni::HostName,
@@ -129,14 +129,10 @@ impl Core {
         if self.owing.remove(&tuple) {
             self.debts.forget(&client_key(tuple));
         }
-        let theirs: Vec<BackendKey> = self
-            .expected
-            .iter()
-            .filter(|(_, whose)| **whose == tuple)
-            .map(|(key, _)| *key)
-            .collect();
-        theirs.iter().for_each(|key| self.unexpect(key));
-        self.watched.retain(|_, whose| *whose != tuple);
+        for key in self.expected.remove_all(tuple) {
+            self.marks.unexpect(&key);
+        }
+        self.watched.remove_all(tuple);
         let outcome = self.refused.remove(&tuple).map_or(outcome, |(outcome, _)| outcome);
         self.shared.tally.outcome(outcome);
         let (client, listen) = (tuple.client, tuple.listen);
@@ -162,26 +158,35 @@ impl Core {
         self.marks.unexpect(key);
     }
 
-    fn resolve(&self, tuple: ClientTuple, host: HostName) {
-        let (shared, answer) = (self.shared.clone(), self.resolutions.clone());
-        tokio::spawn(async move {
-            let result = backends(&shared, tuple, &host).await;
-            let _ = answer.send((tuple, host, result));
-        });
+    /// A name that is known needs no task, which would be a way to another thread and back.
+    fn resolve(&mut self, tuple: ClientTuple, host: HostName) {
+        // Nobody is asked about a name that is to lead nowhere.
+        let lets_through = self.shared.config().policy.rule_on(host.as_str()).lets_through();
+        let known = if lets_through { self.shared.resolver.known(host.as_str()) } else { None };
+        if !lets_through {
+            self.known.push((tuple, host, Err(ResolveError::Denied)));
+        } else if let Some(answer) = known {
+            let result = backends(&self.shared, tuple, &host, answer);
+            self.known.push((tuple, host, result));
+        } else {
+            let (shared, resolved) = (self.shared.clone(), self.resolutions.clone());
+            self.elsewhere.spawn(async move {
+                let answer = shared.resolver.lookup(host.as_str()).await;
+                let result = backends(&shared, tuple, &host, answer);
+                let _ = resolved.send((tuple, host, result));
+            });
+        }
     }
 }
 
-/// The servers of a name, in the order in which to try them.
-async fn backends(
+/// The servers at a name's addresses, in the order in which to try them.
+fn backends(
     shared: &Shared,
     tuple: ClientTuple,
     host: &HostName,
+    answer: Answer,
 ) -> Result<Vec<Backend>, ResolveError> {
-    // Nobody is asked about a name that is to lead nowhere.
-    if !shared.config().policy.rule_on(host.as_str()).lets_through() {
-        return Err(ResolveError::Denied);
-    }
-    let addresses = shared.resolver.lookup(host.as_str()).await.map_err(|error| match error {
+    let addresses = answer.map_err(|error| match error {
         LookupError::NotFound => ResolveError::NotFound,
         LookupError::Failed(reason) => {
             tracing::debug!(%host, "cannot be looked up: {reason}");

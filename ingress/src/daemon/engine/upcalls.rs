@@ -41,13 +41,13 @@ impl Core {
         match upcall {
             FromKernel::Client(packet) => self.on_client(packet),
             FromKernel::Backend(packet) => {
-                if let Some(tuple) = self.expected.get(&backend_key(&packet)).copied() {
+                if let Some(tuple) = self.expected.get(&backend_key(&packet)) {
                     let Addressed { source: from, segment, .. } = packet;
                     self.on_event(Event::Backend { tuple, from, segment });
                 }
             }
             FromKernel::Acknowledged(packet) => {
-                if let Some(tuple) = self.watched.get(&backend_key(&packet)).copied() {
+                if let Some(tuple) = self.watched.get(&backend_key(&packet)) {
                     self.on_event(Event::BackendAcked { tuple, ack: packet.segment.ack });
                 }
             }
@@ -82,7 +82,7 @@ impl Core {
             return;
         }
         let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
-        if let Some(tuple) = self.expected.get(&key).copied() {
+        if let Some(tuple) = self.expected.get(&key) {
             // Too big is no refusal; a SYN never is.
             if icmp::packet_too_big(packet).is_none() {
                 let port = u16::from_be_bytes(key.backend_port);
@@ -92,7 +92,7 @@ impl Core {
             return;
         }
         let Some((flow, site)) = self.flows.by_backend(&key) else { return };
-        if let Some(tuple) = self.watched.get(&key).copied()
+        if let Some(tuple) = self.watched.get(&key)
             && let Some(mtu) = icmp::packet_too_big(packet)
         {
             self.on_event(Event::TooBig { tuple, mtu });
