@@ -79,6 +79,13 @@ pub fn keep_what_running_needs() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The same, for a thread that goes on with what it has, should the kernel refuse.
+pub fn give_up() {
+    if let Err(error) = keep_what_running_needs() {
+        tracing::error!(%error, "a thread keeps capabilities that it does not need");
+    }
+}
+
 /// Says what this process lacks; the kernel's own refusals only say that something was not permitted.
 ///
 /// # Errors

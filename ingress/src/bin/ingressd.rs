@@ -99,15 +99,11 @@ fn run(path: PathBuf, config: Config) -> Result<()> {
     log();
     // Whoever started us may have blocked them for itself. Threads inherit what is said here.
     SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]).thread_unblock()?;
-    // The engine is one task; the second thread keeps it from waiting for a scrape or a listing.
+    // The engine has a thread of its own besides.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         // What the start needs, this thread alone has, and gives up when that is over.
-        .on_thread_start(|| {
-            if let Err(error) = capabilities::keep_what_running_needs() {
-                tracing::error!(%error, "a thread keeps capabilities that it does not need");
-            }
-        })
+        .on_thread_start(capabilities::give_up)
         .enable_all()
         .build()?;
     runtime.block_on(daemon::run(path, config))

@@ -34,6 +34,7 @@ mod actions;
 mod inherit;
 mod killing;
 mod owners;
+pub mod thread;
 mod upcalls;
 
 /// The programs take a daemon for gone after three of these.
@@ -120,11 +121,13 @@ struct Core {
 }
 
 impl Engine {
-    /// Takes over the maps. Must be called within a tokio runtime.
+    /// Takes over the maps, for a life in that runtime. Must be called within another one, which does what packets
+    /// need not wait for.
     ///
     /// # Errors
     /// Without CAP_NET_RAW, or where the maps cannot be read.
     pub fn new(
+        home: &Handle,
         maps: Maps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
@@ -160,6 +163,7 @@ impl Engine {
             lessons,
             shared,
         };
+        let _at_home = home.enter();
         let upcalls = Upcalls::new(upcalls).context("watch the ring buffer")?;
         Ok(Self { upcalls, core, inbox, resolved, surveys })
     }

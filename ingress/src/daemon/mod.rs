@@ -1,7 +1,7 @@
 //! ingressd: the rooms wired together.
 //!
-//! Three tasks share the work. The engine answers upcalls and drives the handshakes; the reconciler keeps
-//! the programs and their tables in step with the network and the configuration; the desk answers
+//! Three tasks share the work. The engine, in a thread of its own, answers upcalls and drives the handshakes; the
+//! reconciler keeps the programs and their tables in step with the network and the configuration; the desk answers
 //! ingressctl and Prometheus.
 
 mod announced;
@@ -81,7 +81,9 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         counters.clone(),
         shared.clone(),
     );
+    let engine_runtime = engine::thread::runtime()?;
     let mut engine = Engine::new(
+        engine_runtime.handle(),
         engine::Maps {
             upcalls: tables.upcalls,
             marks: tables.marks,
@@ -113,7 +115,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
             .with_context(|| format!("listen on {address} for [metrics]"))?;
         tokio::spawn(server.serve());
     }
-    let mut engine = tokio::spawn(engine.run());
+    let mut engine = engine::thread::start(engine, engine_runtime)?;
     let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, lessons));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -126,7 +128,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hang_up.recv() => reload(&reloads).await,
-            ended = &mut engine => break ended?.context("the engine has stopped"),
+            ended = engine.ended() => break ended.context("the engine has stopped"),
             ended = &mut reconciler => break ended?.context("the reconciler has stopped"),
         }
     };
@@ -134,6 +136,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     // Its file goes with it, so that nobody asks a daemon that is no more.
     control.abort();
     let _ = control.await;
+    engine.stop().await;
     tracing::info!("stopped; established flows go on");
     result
 }

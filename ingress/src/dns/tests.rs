@@ -95,11 +95,13 @@ fn address() -> Answer {
 async fn an_answer_is_cached_for_its_lifetime() {
     let server = Server::start().await;
     let resolver = server.resolver();
+    assert_eq!(resolver.known("www.example.org"), None);
     assert_eq!(resolver.lookup("www.example.org").await, address());
     assert_eq!(resolver.lookup("www.example.org").await, address());
+    assert_eq!(resolver.known("www.example.org"), Some(address()));
     assert_eq!(server.questions(), 1);
     assert_eq!(resolver.metrics().lookups(LookupResult::Ok), 1);
-    assert_eq!(resolver.metrics().lookups(LookupResult::Cached), 1);
+    assert_eq!(resolver.metrics().lookups(LookupResult::Cached), 2);
 
     let [cached] = &resolver.cached()[..] else { panic!() };
     assert_eq!((cached.name.as_str(), &cached.answer), ("www.example.org", &address()));
@@ -127,7 +129,8 @@ async fn what_does_not_exist_is_cached_too() {
         }
     }
     assert_eq!(server.questions(), 2);
-    assert_eq!(resolver.metrics().lookups(LookupResult::NotFound), 4);
+    assert_eq!(resolver.known("v4only.example.org"), Some(Err(LookupError::NotFound)));
+    assert_eq!(resolver.metrics().lookups(LookupResult::NotFound), 5);
 }
 
 #[tokio::test]
@@ -178,6 +181,7 @@ async fn hosts_come_first_and_a_reload_changes_them() {
     let hosts = BTreeMap::from([("www.example.org".to_owned(), vec![own])]);
     let resolver = Resolver::new(&dns, &hosts);
     assert_eq!(resolver.lookup("www.example.org").await, Ok(vec![own]));
+    assert_eq!(resolver.known("www.example.org"), Some(Ok(vec![own])));
     assert_eq!(server.questions(), 0);
     resolver.update(&dns, &BTreeMap::new());
     assert_eq!(resolver.lookup("www.example.org").await, address());

@@ -1,0 +1,69 @@
+//! The thread that the engine has for itself: no scrape, listing or look-up is between a packet and its answer, and no
+//! other thread is woken for it.
+
+use std::{
+    io,
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+    task::spawn_blocking,
+};
+
+use super::Engine;
+use crate::capabilities;
+
+/// An engine at work.
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<Result<()>>,
+    thread: JoinHandle<()>,
+}
+
+/// What an engine runs in.
+///
+/// # Errors
+/// As the kernel says.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Starts it in its runtime.
+///
+/// # Errors
+/// Without another thread.
+pub fn start(engine: Engine, runtime: Runtime) -> Result<Running> {
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        capabilities::give_up();
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = engine.run() => result,
+                _ = stopped => Ok(()),
+            }
+        });
+        let _ = end.send(result);
+    };
+    let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
+    Ok(Running { stop, ended, thread: thread.context("start a thread")? })
+}
+
+impl Running {
+    /// Waits for its end, which is none that was asked for.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub async fn ended(&mut self) -> Result<()> {
+        (&mut self.ended).await.context("its thread is gone")?
+    }
+
+    /// Has it end between two events, if it has not.
+    pub async fn stop(self) {
+        drop(self.stop);
+        let _ = spawn_blocking(|| self.thread.join()).await;
+    }
+}
