@@ -2,7 +2,7 @@
 
 use crate::bpf::syscall::{self, Load};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Where a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,18 @@ pub const fn store2(at: Register, offset: i16, from: Register) -> Instruction {
 #[must_use]
 pub const fn put2(at: Register, offset: i16, value: u16) -> Instruction {
     encode(0x6a, at, 0, offset, value as i32)
+}
+
+/// `to = the address of the value in a map of one` (`BPF_PSEUDO_MAP_VALUE`)
+#[must_use]
+pub fn address_in(to: Register, map: BorrowedFd<'_>) -> [Instruction; 2] {
+    [encode(0x18, to, 2, 0, map.as_raw_fd()), encode(0, 0, 0, 0, 0)]
+}
+
+/// `lock *(u64 *)at += from`
+#[must_use]
+pub const fn atomic_add8(at: Register, from: Register) -> Instruction {
+    encode(0xdb, at, from, 0, 0)
 }
 
 /// `if register != 0 goto offset`

@@ -6,7 +6,7 @@ use crate::bpf::assemble::{
     self, Instruction, Kind, add, and, call, copy, exit, if_greater, load4, or, put2, set, store2,
     xor,
 };
-use crate::bpf::syscall::{self, Link, TestRun};
+use crate::bpf::syscall::{self, TestRun};
 use crate::netns::Namespace;
 use anyhow::{Context, Result, bail};
 use nix::net::if_::if_nametoindex;
@@ -19,17 +19,11 @@ const PRANDOM: i32 = 7;
 const REDIRECT: i32 = 23;
 const LIVE_FRAMES: u32 = 1 << 1;
 const XDP_DROP: i32 = 1;
-const XDP_PASS: i32 = 2;
-const TC_ACT_SHOT: i32 = 2;
 /// How many frames one system call sends. Each call waits for two grace periods of RCU, in which nothing is sent
 /// (the kernel puts the program into its XDP dispatcher, and takes it out): some 20 ms, of 8192 frames nine tenths.
 const AT_A_TIME: u32 = 1 << 20;
 /// The kernel's own size of a batch.
 const BATCH: u32 = 64;
-/// `BPF_XDP` and `BPF_TCX_INGRESS` of `enum bpf_attach_type`, and the flag for the driver's own XDP.
-const ATTACH_XDP: u32 = 37;
-const ATTACH_TCX_INGRESS: u32 = 46;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// A word of the frame with bits that are random each time, and words that are its complement: a sum over it and
 /// one of those does not notice. Offsets count from the start of the frame.
@@ -130,54 +124,6 @@ fn instructions(frame: &[u8], index: u32, varied: &[Varied]) -> Result<Vec<Instr
     all.extend(body);
     all.extend([set(0, XDP_DROP), exit()]);
     Ok(all)
-}
-
-/// A program that treats all packets alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// They end in the driver, at XDP.
-    Wall,
-    /// They go on from there. A veth sends an `XDP_TX` only to a peer that has a program.
-    Door,
-    /// They end at tc, as packets of the kernel (tcx, Linux 6.6).
-    Sink,
-    /// They leave from there by the interface with this index, as they are.
-    Chute(u32),
-}
-
-/// Such a program on an interface, until this is dropped.
-#[derive(Debug)]
-pub struct Gatekeeper {
-    _program: OwnedFd,
-    _link: OwnedFd,
-}
-
-impl Gatekeeper {
-    /// Attaches it.
-    pub fn post(namespace: &Namespace, interface: &str, gate: Gate) -> Result<Self> {
-        let (kind, attach_type, flags) = match gate {
-            Gate::Wall | Gate::Door => (Kind::Xdp, ATTACH_XDP, XDP_FLAGS_DRV_MODE),
-            Gate::Sink | Gate::Chute(_) => (Kind::Tc, ATTACH_TCX_INGRESS, 0),
-        };
-        let program = match gate {
-            Gate::Wall => vec![set(0, XDP_DROP)],
-            Gate::Door => vec![set(0, XDP_PASS)],
-            Gate::Sink => vec![set(0, TC_ACT_SHOT)],
-            Gate::Chute(index) => vec![set(1, index.cast_signed()), set(2, 0), call(REDIRECT)],
-        };
-        let program = assemble::load(kind, &[program, vec![exit()]].concat())?;
-        let link = namespace.enter(|| -> Result<OwnedFd> {
-            let mut attributes = Link {
-                prog_fd: program.as_raw_fd().cast_unsigned(),
-                target_ifindex: if_nametoindex(interface)?,
-                attach_type,
-                flags,
-                ..Link::default()
-            };
-            syscall::link(&mut attributes).with_context(|| format!("{gate:?} on {interface}"))
-        })??;
-        Ok(Self { _program: program, _link: link })
-    }
 }
 
 /// Has a veth take packets in a NAPI of its own, as NICs do, or no more: without one nobody can send it XDP

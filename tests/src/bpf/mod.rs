@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod baseline;
+pub mod gate;
 pub mod generator;
 mod syscall;
 pub mod test_run;

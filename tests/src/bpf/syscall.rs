@@ -1,8 +1,10 @@
 //! bpf(2), as far as it is needed here.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_LINK_CREATE: libc::c_int = 28;
@@ -53,6 +55,60 @@ pub struct Link {
     pub attach_type: u32,
     pub flags: u32,
     pub rest: [u64; 4],
+}
+
+/// `union bpf_attr` of `BPF_MAP_CREATE`, as far as it is needed.
+#[repr(C)]
+#[derive(Default)]
+struct Map {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+}
+
+/// `union bpf_attr` of `BPF_MAP_LOOKUP_ELEM`.
+#[repr(C)]
+#[derive(Default)]
+struct Element {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A number of 64 bits that programs add to: an array map with one value.
+#[derive(Debug)]
+pub struct Counter(OwnedFd);
+
+impl Counter {
+    pub fn new() -> io::Result<Self> {
+        const BPF_MAP_TYPE_ARRAY: u32 = 2;
+        let mut attributes =
+            Map { map_type: BPF_MAP_TYPE_ARRAY, key_size: 4, value_size: 8, max_entries: 1 };
+        // SAFETY: there are no pointers in these.
+        let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attributes) }?;
+        // SAFETY: the kernel has just made it for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub fn map(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    pub fn read(&self) -> io::Result<u64> {
+        let (key, mut value) = (0u32, 0u64);
+        let mut attributes = Element {
+            map_fd: self.0.as_raw_fd().cast_unsigned(),
+            key: (&raw const key).addr() as u64,
+            value: (&raw mut value).addr() as u64,
+            ..Element::default()
+        };
+        // SAFETY: key and value have the map's sizes, and outlive the call.
+        unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes) }?;
+        Ok(value)
+    }
 }
 
 /// # Safety

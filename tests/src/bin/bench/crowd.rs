@@ -6,7 +6,7 @@ use crate::measures::{Extent, rounds};
 use crate::origin;
 use crate::report::{Report, Row};
 use crate::small::roads;
-use crate::wire::Flood;
+use crate::wire::{Flood, Sink};
 use anyhow::{Context, Result, ensure};
 use ingress::config::Config;
 use ingress::dataplane::{FlowMaps, Pins};
@@ -84,8 +84,8 @@ pub fn crowd(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) -> 
         install(lab, crowds[1])?;
         for _ in 0..extent.rounds {
             for (measure, packet, varied, way, sink) in [
-                ("flow table, whole packets in", &packets[0], IN, uplink, tunnel[0]),
-                ("flow table, whole packets out", &packets[1], OUT, tunnel, uplink[0]),
+                ("flow table, whole packets in", &packets[0], IN, uplink, Sink::Out(tunnel[1])),
+                ("flow table, whole packets out", &packets[1], OUT, tunnel, Sink::Out(uplink[1])),
             ] {
                 for crowd in crowds {
                     let varied = crowd.varied(varied);

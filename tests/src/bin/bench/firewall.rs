@@ -5,7 +5,7 @@ use crate::measures::{Extent, warm};
 use crate::origin;
 use crate::report::{Report, Row};
 use crate::small::{SOMEBODY, roads};
-use crate::wire::Flood;
+use crate::wire::{Flood, Sink};
 use anyhow::{Context, Result, ensure};
 use ingress_tests::Lab;
 use ingress_tests::addresses::{OFFICE6, WWW6};
@@ -51,8 +51,8 @@ pub fn firewall(lab: &Lab, sites: &Sites, extent: &Extent, report: &mut Report) 
             let measured = (|| -> Result<()> {
                 // Who is let in is who was spoken to.
                 for (measure, packet, varied, way, sink) in [
-                    ("small packets out, firewall", &out, &OUT, tunnel, uplink[0]),
-                    ("small packets in, firewall", &answer, &IN, uplink, tunnel[0]),
+                    ("small packets out, firewall", &out, &OUT, tunnel, Sink::Out(uplink[1])),
+                    ("small packets in, firewall", &answer, &IN, uplink, Sink::Out(tunnel[1])),
                 ] {
                     let flood = Flood::run(lab, way, (packet, varied), sink, extent.flood)?;
                     let (rate, lost) = flood.rates();

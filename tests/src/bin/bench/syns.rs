@@ -5,11 +5,12 @@ use crate::firewall::nft;
 use crate::measures::Extent;
 use crate::origin;
 use crate::report::{Report, Row};
-use crate::wire::{End, Flood};
+use crate::wire::{End, Flood, Sink};
 use anyhow::{Context, Result, bail};
 use ingress_tests::Lab;
 use ingress_tests::addresses::VPS4;
-use ingress_tests::bpf::generator::{Gate, Gatekeeper, Varied};
+use ingress_tests::bpf::gate::{Gate, Gatekeeper};
+use ingress_tests::bpf::generator::Varied;
 use ingress_tests::daemon::{self, Daemon};
 use ingress_tests::golden::frame::{Ip4, Tcp, flag};
 use ingress_tests::process;
@@ -110,7 +111,7 @@ pub fn syns(lab: &Lab, extent: &Extent, report: &mut Report) -> Result<()> {
     for _ in 0..extent.rounds {
         for answerer in Answerer::ALL {
             let flood = answerer.during(lab, || {
-                Flood::run(lab, [world, vps], (&packet, &VARIED), world, extent.flood)
+                Flood::run(lab, [world, vps], (&packet, &VARIED), Sink::In(world), extent.flood)
             })?;
             let (answers, unanswered) = flood.rates();
             if answerer == Answerer::Wall {

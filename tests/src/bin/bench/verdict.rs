@@ -37,7 +37,7 @@ pub struct Verdict {
 const BY_NAME: &str = "ingress by name";
 const IPV6: &str = "ingress IPv6";
 
-const AIMS: [Aim; 22] = [
+const AIMS: [Aim; 23] = [
     aim("bulk download, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
     aim("bulk download, veth", "CPU s/GB", BY_NAME, Bound::Most(1.1)),
     aim("bulk upload, veth", "Mbit/s", BY_NAME, Bound::Least(0.95)),
@@ -46,8 +46,9 @@ const AIMS: [Aim; 22] = [
     aim("bulk upload, WireGuard", "Mbit/s", BY_NAME, Bound::Least(0.97)),
     aim("bulk download, veth", "Mbit/s", IPV6, Bound::Least(1.0)),
     aim("bulk upload, veth", "Mbit/s", IPV6, Bound::Least(1.0)),
-    aim("small packets in, IPv6", "packets/s of one core", IPV6, Bound::Least(1.3)),
-    aim("small packets out, IPv6", "packets/s of one core", IPV6, Bound::Least(1.3)),
+    aim("small packets in, to one server", "packets/s of one core", IPV6, Bound::Least(1.3)),
+    aim("small packets in, to many servers", "packets/s of one core", IPV6, Bound::Least(1.3)),
+    aim("small packets out", "packets/s of one core", IPV6, Bound::Least(1.3)),
     aim("connections, 64 at a time", "per second", BY_NAME, Bound::Least(0.6)),
     aim("connections, 64 at a time", "per second", BY_NAME, Bound::Beats("snid", 2.0)),
     aim("connections, one at a time", "p50 ms", BY_NAME, Bound::Most(2.0)),

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use ingress_tests::Lab;
-use ingress_tests::bpf::generator::{Gate, Gatekeeper, Generator, Varied, set_napi};
+use ingress_tests::bpf::gate::{Gate, Gatekeeper};
+use ingress_tests::bpf::generator::{Generator, Varied, set_napi};
 use ingress_tests::netns::Namespace;
 use std::time::Duration;
 
@@ -13,6 +14,15 @@ pub struct End<'a> {
     pub interface: &'a str,
 }
 
+/// Where packets are counted and end, before any protocol or driver has them.
+#[derive(Clone, Copy)]
+pub enum Sink<'a> {
+    /// Where they come in.
+    In(End<'a>),
+    /// Where they were to go out: the VPS has done everything by then.
+    Out(End<'a>),
+}
+
 /// What came of a flood.
 pub struct Flood {
     pub sent: f64,
@@ -21,17 +31,20 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Sends frames from one end of a veth to the other, and counts what arrives somewhere meanwhile, where it
-    /// ends before any protocol has it. For so short a time neighbours are known without asking.
+    /// Sends frames from one end of a veth to the other, and counts what gets to the sink meanwhile. For so short a
+    /// time neighbours are known without asking.
     pub fn run(
         lab: &Lab,
         [from, to]: [End<'_>; 2],
         (packet, varied): (&[u8], &[Varied]),
-        sink: End<'_>,
+        sink: Sink<'_>,
         time: Duration,
     ) -> Result<Self> {
         let _napi = [Napi::give(to)?, Napi::give(from)?];
-        let _sink = Gatekeeper::post(sink.namespace, sink.interface, Gate::Sink)?;
+        let sink = match sink {
+            Sink::In(end) => Gatekeeper::post(end.namespace, end.interface, Gate::Sink)?,
+            Sink::Out(end) => Gatekeeper::post(end.namespace, end.interface, Gate::Brink)?,
+        };
         let kind: u16 = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
         let mut frame = mac(lab, to)?;
         frame.extend(mac(lab, from)?);
@@ -40,9 +53,9 @@ impl Flood {
         let generator = Generator::new(from.namespace, from.interface, &frame, varied)?;
         // The first frames find caches cold, and neighbours unknown.
         generator.send(from.namespace, time / 10)?;
-        let before = received(sink)?;
+        let before = sink.count()?;
         let (sent, took) = generator.send(from.namespace, time)?;
-        let came = received(sink)? - before;
+        let came = sink.count()? - before;
         Ok(Self { sent: sent as f64, came: came as f64, seconds: took.as_secs_f64() })
     }
 
@@ -57,14 +70,6 @@ fn mac(lab: &Lab, end: End<'_>) -> Result<Vec<u8>> {
     text.split(':')
         .map(|octet| u8::from_str_radix(octet, 16).with_context(|| format!("a MAC of {text}")))
         .collect()
-}
-
-fn received(end: End<'_>) -> Result<u64> {
-    let devices = end.namespace.proc_net("dev")?;
-    let line = devices.lines().find_map(|line| line.trim().strip_prefix(end.interface));
-    let line = line.and_then(|line| line.strip_prefix(':')).context("no such interface")?;
-    // Octets, then packets.
-    Ok(line.split_whitespace().nth(1).context("no count of packets")?.parse()?)
 }
 
 /// A veth with a NAPI, until this is dropped.
