@@ -8,7 +8,7 @@ use ingress_common::{
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::{clamp, count, devices, gate, packet::Packet, routes, to_client};
+use crate::{clamp, copied::Copied, count, devices, gate, packet::Packet, routes, to_client};
 
 const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;
@@ -118,7 +118,7 @@ fn route<const L2: usize>(
 }
 
 #[inline(always)]
-fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Ipv6Hdr, Verdict> {
+fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Copied<Ipv6Hdr>, Verdict> {
     let ip = packet.read::<Ipv6Hdr>(0).ok_or(Verdict::Kernel)?;
     if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
 }
@@ -130,7 +130,7 @@ fn transport_len<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> u32 {
         return 8;
     }
     match packet.read::<u8>(40 + 12) {
-        Some(offset) => (offset >> 4) as u32 * 4,
+        Some(offset) => (*offset >> 4) as u32 * 4,
         None => 60,
     }
 }

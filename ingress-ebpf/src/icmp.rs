@@ -24,6 +24,7 @@ const PORTS: usize = QUOTED + 20;
 #[inline(always)]
 pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
     let Some(kind) = packet.read::<u8>(20) else { return Verdict::Kernel };
+    let kind = *kind;
     if kind != DESTINATION_UNREACHABLE && kind != TIME_EXCEEDED && kind != PARAMETER_PROBLEM {
         return Verdict::Kernel;
     }
@@ -31,7 +32,8 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict
     if ip.vihl != 0x45 || quoted.vihl != 0x45 || quoted.proto != TCP {
         return Verdict::Kernel;
     }
-    let Some([from, to]) = packet.read::<[[u8; 2]; 2]>(PORTS) else { return Verdict::Kernel };
+    let Some(ports) = packet.read::<[[u8; 2]; 2]>(PORTS) else { return Verdict::Kernel };
+    let [from, to] = *ports;
     let key = ClientKey::new(quoted.dst_addr, to, quoted.src_addr, from);
     if !admit::is_listed(&key) {
         return Verdict::Kernel;

@@ -1,13 +1,15 @@
 //! The programs at tc, and the one at XDP. A packet's way reads top to bottom: parse, look up, decide, emit.
 //!
 //! Each program at tc exists twice, for devices with an Ethernet header and for those without; a const generic
-//! `L2` carries the header's length through everything below.
+//! `L2` carries the header's length through everything below. What the attributes wrap is inlined into what they
+//! make of it, or each packet would pay for a call more.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod admit;
 mod clamp;
+mod copied;
 mod count;
 mod devices;
 mod emit;
@@ -47,30 +49,35 @@ use crate::packet::{ETHERNET, NONE, Packet};
 
 /// Ingress of an uplink with Ethernet headers.
 #[classifier]
+#[inline(always)]
 pub fn uplink_eth(ctx: TcContext) -> i32 {
     uplink(&Packet::<ETHERNET>::new(ctx))
 }
 
 /// Ingress of an uplink without (PPP, a tunnelled VPS).
 #[classifier]
+#[inline(always)]
 pub fn uplink_l3(ctx: TcContext) -> i32 {
     uplink(&Packet::<NONE>::new(ctx))
 }
 
 /// Ingress of a tunnel with Ethernet headers (VXLAN, veth, VLAN, ZeroTier).
 #[classifier]
+#[inline(always)]
 pub fn tunnel_eth(ctx: TcContext) -> i32 {
     tunnel(&Packet::<ETHERNET>::new(ctx))
 }
 
 /// Ingress of a tunnel without (WireGuard).
 #[classifier]
+#[inline(always)]
 pub fn tunnel_l3(ctx: TcContext) -> i32 {
     tunnel(&Packet::<NONE>::new(ctx))
 }
 
 /// XDP on the uplink, in front of `uplink_eth`, while there is a flood or the operator wants it.
 #[xdp]
+#[inline(always)]
 pub fn shield(ctx: XdpContext) -> u32 {
     match either(shield::from_world(&ctx)) {
         Verdict::Reflect => XDP_TX,

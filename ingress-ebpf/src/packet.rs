@@ -19,6 +19,8 @@ use ingress_common::{
     verifier::opaque,
 };
 
+use crate::copied::Copied;
+
 /// `L2` of a device with Ethernet headers.
 pub const ETHERNET: usize = 14;
 /// `L2` of a device whose packets start with the network header.
@@ -128,10 +130,10 @@ impl<const L2: usize> Packet<L2> {
 
     /// A copy of the header `offset` octets behind the start of the network header.
     #[inline(always)]
-    pub fn read<T: Copy>(&self, offset: usize) -> Option<T> {
+    pub fn read<T: Copy>(&self, offset: usize) -> Option<Copied<T>> {
         let at = self.at::<T>(offset)?;
         // SAFETY: `at` has checked that a whole `T` lies in the packet; headers are made of octets.
-        Some(unsafe { *at })
+        Some(unsafe { Copied::from(at) })
     }
 
     /// Where such a header lies; good until a helper changes the packet.

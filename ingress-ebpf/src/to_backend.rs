@@ -15,7 +15,9 @@ use network_types::{
 };
 
 use crate::{
-    admit, clamp, count, devices, flows, icmp, next_hops, options,
+    admit, clamp,
+    copied::Copied,
+    count, devices, flows, icmp, next_hops, options,
     packet::{ETH_P_IPV6, Packet, now},
     storm::rages,
     upcall,
@@ -33,8 +35,8 @@ const PAUSE: u64 = 100_000_000;
 
 /// A TCP segment over IPv4 whose headers have been read and found whole.
 pub struct Segment {
-    pub ip: Ipv4Hdr,
-    pub tcp: TcpHdr,
+    pub ip: Copied<Ipv4Hdr>,
+    pub tcp: Copied<TcpHdr>,
     pub key: ClientKey,
     pub flags: Flags,
     /// Length of the packet by its own header.

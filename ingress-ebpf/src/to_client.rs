@@ -71,7 +71,7 @@ pub fn from_backend<const L2: usize>(
 /// Anything but TCP to the NAT46 prefix: errors about our packets go to the daemon, the rest ends here.
 #[inline(always)]
 pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
-    let kind = packet.read::<u8>(40).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let kind = *packet.read::<u8>(40).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
