@@ -79,6 +79,12 @@ pub const fn load4(to: Register, from: Register, offset: i16) -> Instruction {
     encode(0x61, to, from, offset, 0)
 }
 
+/// `to = *(u8 *)(from + offset)`
+#[must_use]
+pub const fn load1(to: Register, from: Register, offset: i16) -> Instruction {
+    encode(0x71, to, from, offset, 0)
+}
+
 /// `*(u16 *)(at + offset) = from`
 #[must_use]
 pub const fn store2(at: Register, offset: i16, from: Register) -> Instruction {
@@ -107,6 +113,12 @@ pub const fn atomic_add8(at: Register, from: Register) -> Instruction {
 #[must_use]
 pub const fn unless_zero(register: Register, offset: i16) -> Instruction {
     encode(0x55, register, 0, offset, 0)
+}
+
+/// `if register == value goto offset`
+#[must_use]
+pub const fn if_equal(register: Register, value: i32, offset: i16) -> Instruction {
+    encode(0x15, register, 0, offset, value)
 }
 
 /// `if left > right goto offset`

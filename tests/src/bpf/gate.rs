@@ -1,6 +1,9 @@
 //! Programs that treat all packets alike: they end there, go on, or leave by another interface.
 
-use crate::bpf::assemble::{self, Instruction, Kind, address_in, atomic_add8, call, exit, set};
+use crate::bpf::assemble::{
+    self, Instruction, Kind, add, address_in, atomic_add8, call, copy, exit, if_equal, if_greater,
+    load1, load4, set,
+};
 use crate::bpf::syscall::{self, Counter, Link};
 use crate::netns::Namespace;
 use anyhow::{Context, Result};
@@ -10,7 +13,17 @@ use std::os::fd::{AsRawFd, OwnedFd};
 const REDIRECT: i32 = 23;
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
+const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_SHOT: i32 = 2;
+/// In `struct __sk_buff`.
+const PROTOCOL: i16 = 16;
+const DATA: i16 = 76;
+const DATA_END: i16 = 80;
+/// As `protocol` has it, in network order.
+const ARP: i32 = (0x0806_u16.to_be()) as i32;
+/// Where IPv6 behind Ethernet says what follows; IPv4 has the flags for fragments there.
+const NEXT_HEADER: i16 = 14 + 6;
+const ICMPV6: i32 = 58;
 /// Of `enum bpf_attach_type`, and the flag for the driver's own XDP.
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
@@ -77,8 +90,24 @@ impl Gatekeeper {
     }
 }
 
+/// But for what finds neighbours: without an answer to that, the flood would run dry.
 fn count_and_end(counter: &Counter) -> Vec<Instruction> {
-    let mut all = address_in(1, counter.map()).to_vec();
-    all.extend([set(2, 1), atomic_add8(1, 2), set(0, TC_ACT_SHOT), exit()]);
+    let mut end = address_in(1, counter.map()).to_vec();
+    end.extend([set(2, 1), atomic_add8(1, 2), set(0, TC_ACT_SHOT), exit()]);
+    // Over so many instructions, and over `end`.
+    let pass = |over: i16| end.len() as i16 + over;
+    let mut all = vec![
+        load4(2, 1, PROTOCOL),
+        if_equal(2, ARP, pass(7)),
+        load4(2, 1, DATA),
+        load4(3, 1, DATA_END),
+        copy(4, 2),
+        add(4, i32::from(NEXT_HEADER) + 1),
+        if_greater(4, 3, pass(2)),
+        load1(4, 2, NEXT_HEADER),
+        if_equal(4, ICMPV6, pass(0)),
+    ];
+    all.extend(end);
+    all.extend([set(0, TC_ACT_UNSPEC), exit()]);
     all
 }
