@@ -79,7 +79,7 @@ pub struct Maps {
 
 /// The task.
 pub struct Engine {
-    upcalls: Upcalls,
+    upcalls: RingBuf<MapData>,
     core: Core,
     inbox: mpsc::Receiver<Request>,
     resolved: mpsc::UnboundedReceiver<Resolved>,
@@ -121,13 +121,11 @@ struct Core {
 }
 
 impl Engine {
-    /// Takes over the maps, for a life in that runtime. Must be called within another one, which does what packets
-    /// need not wait for.
+    /// Takes over the maps. Must be called within a tokio runtime, which does what packets need not wait for.
     ///
     /// # Errors
     /// Without CAP_NET_RAW, or where the maps cannot be read.
     pub fn new(
-        home: &Handle,
         maps: Maps,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
@@ -163,8 +161,6 @@ impl Engine {
             lessons,
             shared,
         };
-        let _at_home = home.enter();
-        let upcalls = Upcalls::new(upcalls).context("watch the ring buffer")?;
         Ok(Self { upcalls, core, inbox, resolved, surveys })
     }
 
@@ -181,11 +177,12 @@ impl Engine {
         self.core.inherit();
     }
 
-    /// Runs until it cannot.
+    /// Runs until it cannot, in whatever runtime that is.
     ///
     /// # Errors
     /// Where the maps cannot be read or written any more.
     pub async fn run(mut self) -> Result<()> {
+        let mut upcalls = Upcalls::new(self.upcalls).context("watch the ring buffer")?;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep = interval(SWEEP);
@@ -194,7 +191,7 @@ impl Engine {
         loop {
             let timeout = self.core.handshakes.next_timeout();
             tokio::select! {
-                read = self.upcalls.read(&mut events, BATCH) => {
+                read = upcalls.read(&mut events, BATCH) => {
                     read.context("read the ring buffer")?;
                     for event in events.drain(..) {
                         self.core.on_upcall(event);

@@ -81,9 +81,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         counters.clone(),
         shared.clone(),
     );
-    let engine_runtime = engine::thread::runtime()?;
     let mut engine = Engine::new(
-        engine_runtime.handle(),
         engine::Maps {
             upcalls: tables.upcalls,
             marks: tables.marks,
@@ -115,11 +113,12 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
             .with_context(|| format!("listen on {address} for [metrics]"))?;
         tokio::spawn(server.serve());
     }
-    let mut engine = engine::thread::start(engine, engine_runtime)?;
     let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, lessons));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     capabilities::keep_what_running_needs().context("give up the capabilities of the start")?;
+    // Its thread begins with what this one has left.
+    let mut engine = engine::thread::start(engine)?;
     notify(&[NotifyState::Ready]);
     watchdog::start(shared.clone());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");

@@ -1,20 +1,12 @@
 //! The thread that the engine has for itself: no scrape, listing or look-up is between a packet and its answer, and no
 //! other thread is woken for it.
 
-use std::{
-    io,
-    thread::{self, JoinHandle},
-};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::oneshot,
-    task::spawn_blocking,
-};
+use tokio::{runtime::Builder, sync::oneshot, task::spawn_blocking};
 
 use super::Engine;
-use crate::capabilities;
 
 /// An engine at work.
 pub struct Running {
@@ -23,33 +15,28 @@ pub struct Running {
     thread: JoinHandle<()>,
 }
 
-/// What an engine runs in.
-///
-/// # Errors
-/// As the kernel says.
-pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
-/// Starts it in its runtime.
+/// Starts it.
 ///
 /// # Errors
 /// Without another thread.
-pub fn start(engine: Engine, runtime: Runtime) -> Result<Running> {
+pub fn start(engine: Engine) -> Result<Running> {
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let run = move || {
-        capabilities::give_up();
-        let result = runtime.block_on(async {
-            tokio::select! {
-                result = engine.run() => result,
-                _ = stopped => Ok(()),
-            }
-        });
-        let _ = end.send(result);
+        let _ = end.send(run(engine, stopped));
     };
     let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
     Ok(Running { stop, ended, thread: thread.context("start a thread")? })
+}
+
+fn run(engine: Engine, stopped: oneshot::Receiver<()>) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = engine.run() => result,
+            _ = stopped => Ok(()),
+        }
+    })
 }
 
 impl Running {
