@@ -49,19 +49,26 @@ impl Upcalls {
 
     /// Waits until something is there, then takes up to `most` events into `events`.
     ///
+    /// Only a ring that is empty at first is waited for. What is done about events may bring the next ones at once, as
+    /// a SYN does to a backend nearby, and those are found without a wait.
+    ///
     /// # Errors
     /// Where the runtime is going away.
     pub async fn read(&mut self, events: &mut Vec<FromKernel>, most: usize) -> std::io::Result<()> {
-        let mut guard = self.ring.readable_mut().await?;
-        for _ in 0..most {
-            let next = guard.get_inner_mut().next().map(|record| decode(&record));
-            let Some(event) = next else {
-                guard.clear_ready();
-                break;
-            };
-            events.extend(event);
+        loop {
+            let mut guard = self.ring.readable_mut().await?;
+            let mut taken = 0;
+            while taken < most {
+                let next = guard.get_inner_mut().next().map(|record| decode(&record));
+                let Some(event) = next else { break };
+                events.extend(event);
+                taken += 1;
+            }
+            if taken > 0 {
+                return Ok(());
+            }
+            guard.clear_ready();
         }
-        Ok(())
     }
 }
 

@@ -4,17 +4,18 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddrV4,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::maps::CookieKeys;
+use ingress_common::maps::{BackendKey, ClientKey, CookieKeys};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
-    time::{Duration, MissedTickBehavior, interval, sleep_until},
+    time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
 use killing::Killed;
@@ -43,6 +44,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(20);
 /// Upcalls taken in one go, between which everything else gets its turn.
 const BATCH: usize = 128;
+/// Until an alarm that nobody has set.
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// What others may ask of the engine.
 pub enum Request {
@@ -102,6 +105,8 @@ struct Core {
     expected: Owners,
     /// Whose owed octets a backend's acknowledgment covers.
     watched: Owners,
+    /// Whose flow has been written, and whose packets need not be handed up any more.
+    settled: Vec<(ClientKey, BackendKey)>,
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
@@ -150,6 +155,7 @@ impl Engine {
             )?,
             expected: Owners::default(),
             watched: Owners::default(),
+            settled: Vec::new(),
             refused: HashMap::new(),
             killed: Vec::new(),
             ration: Ration::new(Instant::now()),
@@ -188,8 +194,13 @@ impl Engine {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::with_capacity(BATCH);
+        let mut alarm = pin!(sleep(NEVER));
         loop {
-            let timeout = self.core.handshakes.next_timeout();
+            if let Some(timeout) = self.core.handshakes.next_timeout()
+                && timeout < alarm.deadline().into_std()
+            {
+                alarm.as_mut().reset(timeout.into());
+            }
             tokio::select! {
                 read = upcalls.read(&mut events, BATCH) => {
                     read.context("read the ring buffer")?;
@@ -200,7 +211,10 @@ impl Engine {
                 Some((tuple, host, result)) = self.resolved.recv() => {
                     self.core.on_event(Event::Resolved { tuple, host, result });
                 }
-                () = sleep_until(timeout.unwrap_or_else(far).into()), if timeout.is_some() => {
+                // Set for a handshake that has ended since, it finds nothing due. Most end long before their timeouts,
+                // and to set it anew for each would cost a system call.
+                () = &mut alarm => {
+                    alarm.as_mut().reset(tokio::time::Instant::now() + NEVER);
                     self.core.on_timeout();
                 }
                 Some(request) = self.inbox.recv() => self.core.on_request(request),
@@ -210,10 +224,6 @@ impl Engine {
             }
         }
     }
-}
-
-fn far() -> Instant {
-    Instant::now() + Duration::from_secs(3600)
 }
 
 impl Core {
@@ -246,6 +256,11 @@ impl Core {
             self.act(action);
         }
         self.actions = actions;
+        // The programs look for a flow before they look for marks, so these can wait until all is sent.
+        while let Some((client_key, backend_key)) = self.settled.pop() {
+            self.marks.unpend(&client_key);
+            self.unexpect(&backend_key);
+        }
         while let Some((tuple, host, result)) = self.known.pop() {
             self.on_event(Event::Resolved { tuple, host, result });
         }

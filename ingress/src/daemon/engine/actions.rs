@@ -97,8 +97,7 @@ impl Core {
                 self.refused.insert(tuple, (outcome, splice.delta()));
             }
         }
-        self.marks.unpend(&client_key);
-        self.unexpect(&backend_key);
+        self.settled.push((client_key, backend_key));
     }
 
     fn learn_size(&self, listen: SocketAddrV4, splice: &Splice) {
@@ -125,7 +124,10 @@ impl Core {
         host: Option<&HostName>,
         elapsed: Duration,
     ) {
-        self.marks.unpend(&client_key(tuple));
+        // A splice that has been installed has seen to it.
+        if outcome != Outcome::Spliced {
+            self.marks.unpend(&client_key(tuple));
+        }
         if self.owing.remove(&tuple) {
             self.debts.forget(&client_key(tuple));
         }
@@ -153,7 +155,7 @@ impl Core {
         }
     }
 
-    fn unexpect(&mut self, key: &BackendKey) {
+    pub(super) fn unexpect(&mut self, key: &BackendKey) {
         self.expected.remove(key);
         self.marks.unexpect(key);
     }
