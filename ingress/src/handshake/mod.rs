@@ -223,8 +223,14 @@ impl Handshakes {
         out: &mut Vec<Action>,
     ) {
         let cookie = admission.as_ref().map(|admission| admission.cookie);
-        let current = self.connections.get(&tuple).map(|connection| connection.client.cookie);
-        if current.is_some() && cookie.is_none_or(|cookie| Some(cookie) == current) {
+        let current = self.connections.get(&tuple).map(|connection| &connection.client);
+        // The acknowledgment of what was said after the cookie looks like another cookie now and then.
+        let goes_on = current.is_some_and(|client| {
+            cookie.is_none_or(|cookie| cookie == client.cookie) || client.accepts_ack(&segment)
+        });
+        let current = current.map(|client| client.cookie);
+        if goes_on {
+            let admission = admission.filter(|admission| Some(admission.cookie) == current);
             self.with(now, tuple, out, |connection, turn| {
                 connection.on_client(admission.as_ref(), segment, turn)
             });

@@ -46,6 +46,8 @@ pub(super) struct Bench {
     pub(super) now: Instant,
     pub(super) protocol: Protocol,
     pub(super) default_host: Option<HostName>,
+    /// Whether acknowledgments of more than the cookie happen to be valid cookies themselves.
+    pub(super) ambiguous: bool,
     /// What segments of the client carry.
     pub(super) client_stamps: Option<Timestamps>,
     /// What segments of the backend carry.
@@ -61,6 +63,7 @@ impl Bench {
             now: Instant::now(),
             protocol,
             default_host: None,
+            ambiguous: false,
             client_stamps: None,
             backend_stamps: None,
         }
@@ -89,9 +92,9 @@ impl Bench {
             payload: payload.to_vec(),
             ..Segment::default()
         };
-        let admission = (acked == 0).then(|| Admission {
-            cookie: self.cookie,
-            client_isn: (offset == 0).then_some(ISN),
+        let admission = (acked == 0 || self.ambiguous).then(|| Admission {
+            cookie: self.cookie.plus(acked),
+            client_isn: (acked == 0 && offset == 0).then_some(ISN),
             options: SynOptions { mss: Some(1460), window_scale: Some(8), sack_permitted: true },
             promised_scale: Some(7),
             protocol: self.protocol,

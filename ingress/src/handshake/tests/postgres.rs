@@ -52,3 +52,17 @@ fn postgres_octets_before_the_answer_are_refused() {
     let actions = bench.client(8, 0, ACK, &hello(0));
     assert_eq!(outcome(&actions), Some(Outcome::EarlyData));
 }
+
+/// By chance, one in some sixteen thousand does.
+#[test]
+fn an_acknowledgment_that_looks_like_a_cookie_begins_nothing() {
+    let mut bench = Bench::new(Protocol::Postgres);
+    bench.ambiguous = true;
+    bench.client(0, 0, ACK, Request::Ssl.octets());
+    let actions = bench.client(8, 1, ACK, &hello(0));
+    assert_eq!(outcome(&actions), None, "{actions:?}");
+    bench.resolve(Ok(vec![backend(1)]));
+    bench.syn_ack(Some(7));
+    let actions = bench.server(ACK, BACKEND_ISN.plus(1), ISN.plus(9), b"S");
+    assert_eq!(outcome(&actions), Some(Outcome::Spliced));
+}
