@@ -1,18 +1,19 @@
 //! Names to backend addresses: AAAA records of absolute names, from `[hosts]`, the cache, or a DNS server.
 //!
 //! Clients decide which names are asked for, so everything here is bounded: look-ups of one name share one
-//! query, there are only so many queries at a time, and the cache has a size.
+//! query, there are only so many queries at a time and for each neighbourhood, and the cache has a size.
 
 mod cache;
 mod metrics;
 mod select;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod upstream;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::Ipv6Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ pub use select::{OutsidePrefixes, select};
 
 use crate::{clock::since_boot, config, control};
 use cache::Cache;
+use slots::{MOST_QUERIES, Neighbourhood, Slots, neighbourhood};
 use upstream::{Upstream, query};
 
 /// What is known of a name; never empty when it is `Ok`.
@@ -40,9 +42,6 @@ pub enum LookupError {
     #[error("{0}")]
     Failed(String),
 }
-
-/// Queries under way at a time.
-const MOST_QUERIES: usize = 256;
 
 /// The resolver; clones share everything.
 #[derive(Clone)]
@@ -62,6 +61,8 @@ struct State {
     cache: Cache,
     /// The queries under way, and where their answers will appear.
     queries: HashMap<String, watch::Receiver<Option<Answer>>>,
+    /// Whose they are, those of servers that are asked no more among them.
+    slots: Slots,
     /// Counts the changes of servers, so that an answer of the old ones is not cached.
     generation: u64,
 }
@@ -75,6 +76,7 @@ impl Resolver {
             timeout: dns.timeout,
             cache: Cache::default(),
             queries: HashMap::new(),
+            slots: Slots::default(),
             generation: 0,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), metrics: Metrics::default() }) }
@@ -85,13 +87,22 @@ impl Resolver {
     ///
     /// Must be called within a tokio runtime.
     pub async fn lookup(&self, name: &str) -> Answer {
-        let (result, answer) = self.resolve(name).await;
+        self.lookup_by(None, name).await
+    }
+
+    /// The same for a client, whose neighbourhood has only a share of the queries.
+    pub async fn lookup_for(&self, client: Ipv4Addr, name: &str) -> Answer {
+        self.lookup_by(neighbourhood(client), name).await
+    }
+
+    async fn lookup_by(&self, who: Neighbourhood, name: &str) -> Answer {
+        let (result, answer) = self.resolve(who, name).await;
         self.shared.metrics.count(result);
         answer
     }
 
-    async fn resolve(&self, name: &str) -> (LookupResult, Answer) {
-        let (query, timeout) = match self.start(name) {
+    async fn resolve(&self, who: Neighbourhood, name: &str) -> (LookupResult, Answer) {
+        let (query, timeout) = match self.start(who, name) {
             Start::Known(result, answer) => return (result, answer),
             Start::Query(query, timeout) => (query, timeout),
         };
@@ -120,7 +131,7 @@ impl Resolver {
         Some(answer)
     }
 
-    fn start(&self, name: &str) -> Start {
+    fn start(&self, who: Neighbourhood, name: &str) -> Start {
         let mut state = self.shared.state();
         if let Some((result, answer)) = state.known(name) {
             return Start::Known(result, answer);
@@ -129,12 +140,12 @@ impl Resolver {
         if let Some(query) = state.queries.get(name).filter(|query| query.has_changed().is_ok()) {
             return Start::Query(query.clone(), state.timeout);
         }
-        if state.queries.len() >= MOST_QUERIES {
+        if !state.slots.take(who) {
             // A flood of names nobody knows is no reason to forget one that was known.
             if let Some(addresses) = state.cache.stale(name, since_boot()) {
                 return Start::Known(LookupResult::Stale, Ok(addresses));
             }
-            let reason = format!("{MOST_QUERIES} other names are being looked up");
+            let reason = "too many other names are being looked up".to_owned();
             return Start::Known(LookupResult::Busy, Err(LookupError::Failed(reason)));
         }
         let (sender, receiver) = watch::channel(None);
@@ -147,6 +158,7 @@ impl Resolver {
             let (answer, ttl) = query(resolver, &name).await;
             shared.metrics.observe(started.elapsed());
             let mut state = shared.state();
+            state.slots.give_back(who);
             if state.generation == generation {
                 state.queries.remove(&name);
                 state.cache.insert(name, answer.clone(), since_boot(), ttl);

@@ -74,7 +74,7 @@ async fn reply(mut message: Message) -> Option<Message> {
             message.add_answer(aaaa(real));
         }
         "broken.example.org." => message.metadata.response_code = ResponseCode::ServFail,
-        "silent.example.org." => return None,
+        silent if silent.ends_with("silent.example.org.") => return None,
         other => {
             if other != "v4only.example.org." {
                 message.metadata.response_code = ResponseCode::NXDomain;
@@ -197,9 +197,7 @@ async fn hosts_come_first_and_a_reload_changes_them() {
 async fn queries_are_bounded() {
     let server = Server::start().await;
     let resolver = Resolver::new(&server.dns(Duration::from_millis(100)), &BTreeMap::new());
-    resolver.shared.state().queries.extend(
-        (0..MOST_QUERIES).map(|n| (format!("{n}.pending.example.org"), watch::channel(None).1)),
-    );
+    while resolver.shared.state().slots.take(None) {}
     let answer = resolver.lookup("www.example.org").await;
     assert!(matches!(answer, Err(LookupError::Failed(_))), "{answer:?}");
     assert_eq!(resolver.metrics().lookups(LookupResult::Busy), 1);
@@ -214,10 +212,37 @@ async fn a_flood_of_queries_does_not_make_known_names_unknown() {
         let long_ago = since_boot() - Duration::from_secs(60);
         let known = Ok(vec![Ipv6Addr::LOCALHOST]);
         state.cache.insert("www.example.org".to_owned(), known, long_ago, Duration::from_secs(1));
-        state.queries.extend(
-            (0..MOST_QUERIES).map(|n| (format!("{n}.pending.example.org"), watch::channel(None).1)),
-        );
+        while state.slots.take(None) {}
     }
     assert_eq!(resolver.lookup("www.example.org").await, Ok(vec![Ipv6Addr::LOCALHOST]));
     assert_eq!(resolver.metrics().lookups(LookupResult::Stale), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_many_names_leaves_room_for_others() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_millis(100)), &BTreeMap::new());
+    let greedy = |last| Ipv4Addr::new(192, 0, 2, last);
+    // Their name server says nothing, so each query stays longer than its look-up.
+    let flood = (0..MOST_QUERIES).map(|nth| {
+        let resolver = resolver.clone();
+        tokio::spawn(async move {
+            let name = format!("{nth}.silent.example.org");
+            let _ = resolver.lookup_for(greedy(nth as u8), &name).await;
+        })
+    });
+    for look_up in flood.collect::<Vec<_>>() {
+        look_up.await.unwrap();
+    }
+    assert!(resolver.metrics().lookups(LookupResult::Busy) > MOST_QUERIES as u64 / 2);
+    let other = Ipv4Addr::new(198, 51, 100, 1);
+    assert_eq!(resolver.lookup_for(other, "www.example.org").await, address());
+    // What was taken is given back, whatever became of the query.
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while resolver.shared.state().slots != Slots::default() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -173,7 +173,7 @@ impl Core {
         } else {
             let (shared, resolved) = (self.shared.clone(), self.resolutions.clone());
             self.elsewhere.spawn(async move {
-                let answer = shared.resolver.lookup(host.as_str()).await;
+                let answer = shared.resolver.lookup_for(*tuple.client.ip(), host.as_str()).await;
                 let result = backends(&shared, tuple, &host, answer);
                 let _ = resolved.send((tuple, host, result));
             });
