@@ -124,8 +124,11 @@ async fn converse(stream: UnixStream, control: &impl Control) -> io::Result<()> 
             Ok(_) => refuse("the line does not end"),
             Err(error) => refuse(&error.to_string()),
         };
-        let mut answer = serde_json::to_vec(&response)?;
-        answer.push(b'\n');
+        // A large table takes its time.
+        let answer = tokio::task::spawn_blocking(move || {
+            serde_json::to_vec(&response).map(|json| [&json[..], b"\n"].concat())
+        });
+        let answer = answer.await??;
         timeout(IDLE, writer.write_all(&answer)).await??;
         if !whole {
             return Ok(());

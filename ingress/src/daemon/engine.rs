@@ -208,9 +208,7 @@ impl Engine {
                         self.core.on_upcall(event);
                     }
                 }
-                Some((tuple, host, result)) = self.resolved.recv() => {
-                    self.core.on_event(Event::Resolved { tuple, host, result });
-                }
+                Some(resolved) = self.resolved.recv() => self.core.on_resolved(resolved),
                 // Set for a handshake that has ended since, it finds nothing due. Most end long before their timeouts,
                 // and to set it anew for each would cost a system call.
                 () = &mut alarm => {
@@ -235,6 +233,9 @@ impl Core {
         }
         self.secrets.beat(now)?;
         self.shared.last_beat.store(now, Ordering::Relaxed);
+        let applied = self.shared.applied();
+        let listed = self.handshakes.iter().map(|handshake| handshake.tuple.listen);
+        self.shared.tally.set_handshakes(listed.map(|listen| applied.protocol(listen)));
         self.tell_again();
         Ok(())
     }
@@ -261,9 +262,14 @@ impl Core {
             self.marks.unpend(&client_key);
             self.unexpect(&backend_key);
         }
-        while let Some((tuple, host, result)) = self.known.pop() {
-            self.on_event(Event::Resolved { tuple, host, result });
+        while let Some(resolved) = self.known.pop() {
+            self.on_resolved(resolved);
         }
+    }
+
+    fn on_resolved(&mut self, (tuple, host, result): Resolved) {
+        let result = result.and_then(|backends| self.reachable(tuple, backends));
+        self.on_event(Event::Resolved { tuple, host, result });
     }
 
     fn on_request(&mut self, request: Request) {

@@ -82,6 +82,8 @@ pub struct Listening {
 pub struct Tally {
     /// Flows installed.
     pub opened: AtomicU64,
+    /// Handshakes in progress, as of the engine's last beat.
+    handshakes: RwLock<HashMap<Protocol, u64>>,
     closed: RwLock<BTreeMap<Cause, u64>>,
     outcomes: RwLock<BTreeMap<Outcome, u64>>,
 }
@@ -166,6 +168,20 @@ impl Tally {
     /// Counts the end of a handshake.
     pub fn outcome(&self, outcome: Outcome) {
         *write(&self.outcomes).entry(outcome).or_default() += 1;
+    }
+
+    /// Notes what handshakes there are.
+    pub fn set_handshakes(&self, protocols: impl Iterator<Item = Protocol>) {
+        let mut handshakes = HashMap::new();
+        for protocol in protocols {
+            *handshakes.entry(protocol).or_default() += 1;
+        }
+        *write(&self.handshakes) = handshakes;
+    }
+
+    /// How many there were a second ago at most.
+    pub fn handshakes(&self) -> HashMap<Protocol, u64> {
+        read(&self.handshakes).clone()
     }
 
     /// How many flows ended for that.

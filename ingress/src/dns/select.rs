@@ -8,7 +8,10 @@ use crate::config::Site;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutsidePrefixes(pub Vec<Ipv6Addr>);
 
-/// The addresses inside a site's prefixes, with the index of that site, in their order; never empty.
+/// The most addresses of a name that are tried: with the waits for those that are silent, a quarter of a minute.
+const MOST_TRIED: usize = 8;
+
+/// The first addresses inside a site's prefixes, with the index of that site, in their order; never empty.
 pub fn select(
     addresses: &[Ipv6Addr],
     sites: &[Site],
@@ -17,6 +20,7 @@ pub fn select(
     let inside: Vec<_> = addresses
         .iter()
         .filter_map(|&address| site_of(address).map(|site| (address, site)))
+        .take(MOST_TRIED)
         .collect();
     if inside.is_empty() { Err(OutsidePrefixes(addresses.to_vec())) } else { Ok(inside) }
 }
@@ -47,5 +51,7 @@ mod tests {
             ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1"].map(|a| a.parse().unwrap());
         assert_eq!(select(&[outside, other, inside], &sites), Ok(vec![(other, 1), (inside, 0)]));
         assert_eq!(select(&[outside], &sites), Err(OutsidePrefixes(vec![outside])));
+        let many = [vec![outside; 20], vec![inside; 20]].concat();
+        assert_eq!(select(&many, &sites), Ok(vec![(inside, 0); MOST_TRIED]));
     }
 }

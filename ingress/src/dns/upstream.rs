@@ -29,6 +29,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A name that appears should not have to wait for long.
 const LONGEST_NEGATIVE: Duration = Duration::from_secs(300);
+/// Of one answer, which its zone's owner can make as long as a message of 64 KiB.
+const MOST_ADDRESSES: usize = 32;
 
 /// Hickory for the servers in use, or why there is none.
 pub(super) type Servers = Result<Arc<TokioResolver>, String>;
@@ -128,7 +130,9 @@ pub(super) async fn query(servers: Servers, name: &str) -> (Answer, Duration) {
     let mut addresses: Vec<Ipv6Addr> = Vec::new();
     for record in lookup.answers() {
         ttl = ttl.min(Duration::from_secs(record.ttl.into()));
-        if let RData::AAAA(address) = &record.data {
+        if let RData::AAAA(address) = &record.data
+            && addresses.len() < MOST_ADDRESSES
+        {
             addresses.push(address.0);
         }
     }

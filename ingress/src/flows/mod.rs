@@ -6,7 +6,6 @@ mod survey;
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
 use aya::maps::MapError;
 use ingress_common::{
     maps::{BackendKey, ClientKey},
@@ -17,6 +16,7 @@ use crate::{
     dataplane::{FlowMaps, host, host_name},
     handshake::{ClientTuple, Owed, Splice},
     icmp::Spliced,
+    sni::HostName,
 };
 
 pub use entry::{client_key, keys};
@@ -33,6 +33,17 @@ pub enum Delivered {
     Not(Box<Splice>),
     /// There is no flow.
     Nowhere,
+}
+
+/// What stood on the way from a backend back to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing.
+    Free,
+    /// A flow that was over, and is gone.
+    Cleared,
+    /// A flow that goes on.
+    Taken,
 }
 
 /// Why a flow is no more.
@@ -79,6 +90,12 @@ pub enum InstallError {
     Kernel(#[from] anyhow::Error),
 }
 
+/// The number of no name.
+const UNNAMED: u32 = 0;
+const FIRST_HOST: u32 = 1;
+/// Stands for a name that is not known any more, where there has to be one.
+const FORGOTTEN: &[u8] = b"forgotten.invalid";
+
 struct HostNumber {
     number: u32,
     /// When a flow was last installed with it, in nanoseconds since boot.
@@ -105,7 +122,8 @@ impl FlowTable {
             .collect();
         let last = hosts.values().map(|host| host.number).max();
         let entries = maps.to_backend.keys().filter(Result::is_ok).count() as u64;
-        Self { maps, hosts, next_host: last.map_or(1, |last| last.wrapping_add(1)), entries }
+        let next_host = last.and_then(|last| last.checked_add(1)).unwrap_or(FIRST_HOST);
+        Self { maps, hosts, next_host, entries }
     }
 
     /// How many flows there are.
@@ -130,7 +148,7 @@ impl FlowTable {
         splice: &Splice,
         now: u64,
     ) -> Result<(), InstallError> {
-        let host = self.host_number(splice.host.as_str(), now)?;
+        let host = self.host_number(splice.host.as_str(), now);
         let (client_key, backend_key) = keys(tuple, splice.backend.address, splice.backend.source);
         let to_client = to_client(tuple, splice, now);
         let to_backend = to_backend(tuple, splice, host, now);
@@ -151,9 +169,36 @@ impl FlowTable {
         if self.maps.to_backend.remove(&key).is_err() {
             return false;
         }
-        let _ = self.maps.to_client.remove(&return_key(&key, &half));
+        let back = return_key(&key, &half);
+        if self.holder(&back).is_none_or(|holder| holder == tuple) {
+            let _ = self.maps.to_client.remove(&back);
+        }
         self.entries = self.entries.saturating_sub(1);
         true
+    }
+
+    /// Makes sure that the way back from a backend is nobody else's: a client may use one port to two addresses of
+    /// ours, and a backend cannot tell these connections apart.
+    pub fn make_way(&mut self, tuple: ClientTuple, key: &BackendKey) -> Way {
+        let Some(holder) = self.holder(key).filter(|holder| *holder != tuple) else {
+            return Way::Free;
+        };
+        match self.maps.get(holder) {
+            Some(flow) if !flow.is_over() => return Way::Taken,
+            Some(_) if self.remove(holder) => return Way::Cleared,
+            // A crash has left half of it.
+            Some(_) | None => {
+                let _ = self.maps.to_client.remove(key);
+            }
+        }
+        Way::Free
+    }
+
+    /// Whose packets a backend's are.
+    fn holder(&self, key: &BackendKey) -> Option<ClientTuple> {
+        let half = self.maps.to_client.get(key, 0).ok()?;
+        let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
+        Some(entry::tuple(&key))
     }
 
     /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
@@ -186,6 +231,7 @@ impl FlowTable {
         let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
         let name = self.maps.hosts.get(&flow.to_backend.host, 0);
         let host = name.ok().and_then(|name| host_name(&name).parse().ok());
+        let host = host.or_else(|| HostName::from_wire(FORGOTTEN).ok());
         match host {
             Some(host) if back.watching != 0 && back.watched == end.0.to_be_bytes() => {
                 Delivered::Not(Box::new(entry::splice(&flow, &back, host, owed)))
@@ -214,16 +260,19 @@ impl FlowTable {
         ended
     }
 
-    fn host_number(&mut self, name: &str, now: u64) -> Result<u32> {
+    /// Clients choose names, and there may be no room for one more. That is no reason to refuse the connection.
+    fn host_number(&mut self, name: &str, now: u64) -> u32 {
         if let Some(host) = self.hosts.get_mut(name) {
             host.last_used = now;
-            return Ok(host.number);
+            return host.number;
         }
         let number = self.next_host;
-        self.maps.hosts.insert(number, host(name), 0).context("write a name")?;
-        self.next_host = number.wrapping_add(1);
+        if self.maps.hosts.insert(number, host(name), 0).is_err() {
+            return UNNAMED;
+        }
+        self.next_host = number.checked_add(1).unwrap_or(FIRST_HOST);
         self.hosts.insert(name.to_owned(), HostNumber { number, last_used: now });
-        Ok(number)
+        number
     }
 }
 

@@ -59,13 +59,20 @@ impl Flow {
         self.to_backend.closing | self.to_client.map_or(0, |half| half.closing)
     }
 
-    /// Whether its time is over at `now`, and why.
-    pub(super) fn expired(&self, now: u64) -> Option<Cause> {
+    /// Whether both sides have closed, or one has reset.
+    pub(super) fn is_over(&self) -> bool {
         let fins = [Some(self.to_backend.closing), self.to_client.map(|half| half.closing)];
         let both = fins.iter().all(|half| half.is_none_or(|marks| marks & CLOSING_FIN != 0));
-        let over = both || self.closing() & CLOSING_RST != 0;
-        let (limit, cause) =
-            if over { (TRANSITORY, Cause::Closed) } else { (ESTABLISHED, Cause::Idle) };
+        both || self.closing() & CLOSING_RST != 0
+    }
+
+    /// Whether its time is over at `now`, and why.
+    pub(super) fn expired(&self, now: u64) -> Option<Cause> {
+        let (limit, cause) = if self.is_over() {
+            (TRANSITORY, Cause::Closed)
+        } else {
+            (ESTABLISHED, Cause::Idle)
+        };
         let idle = Duration::from_nanos(now.saturating_sub(self.last_seen()));
         (idle > limit).then_some(cause)
     }

@@ -182,6 +182,7 @@ impl Connection {
             }
             Err(ResolveError::Denied) => return self.refuse(Outcome::DeniedName, turn),
             Err(ResolveError::Failed) => return self.refuse(Outcome::DnsFailed, turn),
+            Err(ResolveError::PortTaken) => return self.refuse(Outcome::PortTaken, turn),
         };
         match Attempt::start(backends, &self.client, turn) {
             Some(attempt) => {

@@ -76,6 +76,8 @@ pub enum ResolveError {
     Denied,
     /// The question got no usable answer.
     Failed,
+    /// The client's port has another connection to each of the backends, by way of another address of ours.
+    PortTaken,
 }
 
 /// Something that happened.

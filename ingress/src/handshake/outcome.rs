@@ -47,6 +47,8 @@ pub enum Outcome {
     EarlyData,
     /// Another connection began on the same tuple.
     Replaced,
+    /// The client's port is in use with the backend, by way of another address of ours; RST.
+    PortTaken,
     /// The flow table had no room; RST. What carries out the actions decides this, not the state machine.
     TableFull,
     /// The kernel did not take the flow; RST. Decided as [`Self::TableFull`].
@@ -55,7 +57,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, for metrics that start at 0.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Spliced,
         Self::NoName,
         Self::InvalidName,
@@ -78,6 +80,7 @@ impl Outcome {
         Self::PlaintextPostgres,
         Self::EarlyData,
         Self::Replaced,
+        Self::PortTaken,
         Self::TableFull,
         Self::NotInstalled,
     ];
@@ -108,6 +111,7 @@ impl Outcome {
             Self::PlaintextPostgres => "plaintext_postgres",
             Self::EarlyData => "early_data",
             Self::Replaced => "replaced",
+            Self::PortTaken => "port_taken",
             Self::TableFull => "table_full",
             Self::NotInstalled => "not_installed",
         }

@@ -51,6 +51,7 @@ impl Farewell {
             | Outcome::Crowded
             | Outcome::EarlyData
             | Outcome::Replaced
+            | Outcome::PortTaken
             | Outcome::TableFull
             | Outcome::NotInstalled => Self::Reset,
         }

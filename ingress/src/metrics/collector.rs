@@ -51,7 +51,7 @@ impl Out<'_> {
         let labels = |path: Path, direction: Direction| {
             [("path", path.as_str()), ("direction", direction.as_str())]
         };
-        let mut packets = self.counters("packets", "Packets forwarded; merged ones count once")?;
+        let mut packets = self.counters("packets", "Packets forwarded, as on the wire")?;
         for &(path, direction) in &every {
             let value = of(path, direction).map_or(0, |traffic| traffic.packets);
             count(&mut packets, &labels(path, direction), value)?;

@@ -16,6 +16,9 @@ use crate::{
 impl Source for Desk {
     fn sample(&self) -> Sample {
         let mut kinds: HashMap<(Protocol, FlowState), u64> = HashMap::new();
+        for (protocol, count) in self.shared.tally.handshakes() {
+            kinds.insert((protocol, FlowState::Handshake), count);
+        }
         let mut entries = 0;
         let applied = self.shared.applied();
         if let Ok(maps) = open_maps(&self.shared) {

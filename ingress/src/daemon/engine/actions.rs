@@ -15,7 +15,7 @@ use crate::{
         shared::{Shared, Tally},
     },
     dns::{Answer, LookupError, select},
-    flows::{Cause, InstallError, client_key, keys},
+    flows::{Cause, InstallError, Way, client_key, keys},
     handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
     sni::HostName,
 };
@@ -42,7 +42,12 @@ impl Core {
             }
             Action::Owe { tuple, owed } => {
                 self.owing.insert(tuple);
-                warn("a restart would lose it", self.debts.set(&client_key(tuple), &debt(&owed)));
+                // Clients can fill the map, and the log with it.
+                if let Err(error) = self.debts.set(&client_key(tuple), &debt(&owed))
+                    && self.ration.take(Instant::now()).is_some()
+                {
+                    tracing::warn!("a restart would lose what a client has sent: {error:#}");
+                }
             }
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
@@ -153,6 +158,27 @@ impl Core {
             }
             tracing::info!(%client, %listen, host = name, outcome = outcome.as_str(), "refused");
         }
+    }
+
+    /// The backends to which the client's port is free; another connection there that is over gives way.
+    pub(super) fn reachable(
+        &mut self,
+        tuple: ClientTuple,
+        mut backends: Vec<Backend>,
+    ) -> Result<Vec<Backend>, ResolveError> {
+        let before = backends.len();
+        backends.retain(|backend| {
+            let (_, key) = keys(tuple, backend.address, backend.source);
+            match self.flows.make_way(tuple, &key) {
+                Way::Free => true,
+                Way::Cleared => {
+                    self.shared.tally.closed(Cause::Replaced);
+                    true
+                }
+                Way::Taken => false,
+            }
+        });
+        if backends.is_empty() && before > 0 { Err(ResolveError::PortTaken) } else { Ok(backends) }
     }
 
     pub(super) fn unexpect(&mut self, key: &BackendKey) {

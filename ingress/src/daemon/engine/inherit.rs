@@ -7,10 +7,11 @@ use ingress_common::{
     tcp::{Seq, Timestamps},
 };
 
-use super::Core;
+use super::{Core, log_send};
 use crate::{
     flows::{Delivered, keys},
-    handshake::{ClientTuple, Owed, Splice},
+    handshake::{ClientTuple, Owed, Segment, Splice},
+    postgres::preamble,
 };
 
 impl Core {
@@ -39,11 +40,22 @@ impl Core {
 
     fn resume(&mut self, tuple: ClientTuple, owed: &Owed) {
         let first = owed.client_isn.plus(1);
-        let Ok(Some(admission)) = self.admission(tuple, first, owed.cookie) else { return };
+        let Ok(Some(admission)) = self.admission(tuple, first, owed.cookie) else {
+            return self.apologize(tuple, owed);
+        };
         tracing::info!(client = %tuple.client, octets = owed.octets.len(), "read once more");
         let mut actions = std::mem::take(&mut self.actions);
         self.handshakes.resume(Instant::now(), tuple, &admission, owed, &mut actions);
         self.apply(actions);
+    }
+
+    /// Resets a client that has nothing to repeat, and would wait for its own patience to end.
+    fn apologize(&self, tuple: ClientTuple, owed: &Owed) {
+        let answered = preamble(&owed.octets) as u32;
+        let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
+        let reset = Segment::reset(owed.cookie.plus(1 + answered), Some(end))
+            .stamped(owed.timestamps.map(Timestamps::mirrored));
+        log_send(self.transmit.v4(tuple.listen, tuple.client, &reset));
     }
 }
 
