@@ -21,12 +21,14 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdi
     let ip = parse(packet)?;
     let to = routes::lookup(&ip.dst_addr);
     match to.destination() {
-        Destination::Kernel | Destination::World => return Err(Verdict::Kernel),
+        Destination::Kernel | Destination::World | Destination::Here => {
+            return Err(Verdict::Kernel);
+        }
         Destination::Nat46 => return Err(Verdict::Drop(DropReason::Nat46FromWorld)),
         Destination::Site => {}
     }
     let from = routes::lookup(&ip.src_addr).destination();
-    if matches!(from, Destination::Site | Destination::Nat46) {
+    if matches!(from, Destination::Site | Destination::Nat46 | Destination::Here) {
         return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
     }
     // What is left to the kernel from here on, it forwards.
@@ -50,22 +52,22 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         // behind the NAT46 prefix.
         Destination::Kernel => match to.destination() {
             Destination::Nat46 => return to_client::icmp_error(packet, &ip),
-            Destination::Kernel | Destination::World | Destination::Site => {
+            Destination::Kernel | Destination::World | Destination::Site | Destination::Here => {
                 return Err(Verdict::Kernel);
             }
         },
-        Destination::World | Destination::Nat46 => None,
+        Destination::World | Destination::Nat46 | Destination::Here => None,
     };
     let home = match home {
         Some(home) if home.ifindex == packet.ifindex() => home,
         Some(_) | None => return Err(Verdict::Drop(DropReason::SpoofedFromSite)),
     };
     // What the kernel forwards may come back through us.
-    if matches!(to.destination(), Destination::World | Destination::Kernel) {
+    if matches!(to.destination(), Destination::World | Destination::Kernel | Destination::Here) {
         gate::leave(packet, &ip);
     }
     match to.destination() {
-        Destination::Kernel => Err(Verdict::Kernel),
+        Destination::Kernel | Destination::Here => Err(Verdict::Kernel),
         Destination::Nat46 => to_client::from_backend(packet, &mut ip),
         Destination::World => {
             let uplink = devices::uplink().ok_or(Verdict::Kernel)?;

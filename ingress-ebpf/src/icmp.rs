@@ -7,7 +7,7 @@ use ingress_common::{
 };
 use network_types::ip::Ipv4Hdr;
 
-use crate::{admit, packet::Packet, upcall};
+use crate::{admit, flows, packet::Packet, upcall};
 
 /// Of ICMP (RFC 792).
 pub const PROTOCOL: u8 = 1;
@@ -19,8 +19,8 @@ const PARAMETER_PROBLEM: u8 = 12;
 const QUOTED: usize = 20 + 8;
 const PORTS: usize = QUOTED + 20;
 
-/// An error whose quoted packet came from a listed port goes to the daemon, which translates it. The
-/// kernel has no connection there that could want it.
+/// An error about a packet of a flow goes to the daemon, which translates it. About anything else of a listed port,
+/// nobody here can do something: the kernel has no connection there.
 #[inline(always)]
 pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
     let Some(kind) = packet.read::<u8>(20) else { return Verdict::Kernel };
@@ -35,10 +35,10 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict
     let Some(ports) = packet.read::<[[u8; 2]; 2]>(PORTS) else { return Verdict::Kernel };
     let [from, to] = *ports;
     let key = ClientKey::new(quoted.dst_addr, to, quoted.src_addr, from);
-    if !admit::is_listed(&key) {
-        return Verdict::Kernel;
+    if flows::from_client(&key).is_none() {
+        return admit::refuse_listed(&key, DropReason::NoFlow);
     }
-    if !upcall::take_token() {
+    if !upcall::take_flows_token() {
         return Verdict::Drop(DropReason::RateLimited);
     }
     upcall::hand_up(packet, Upcall::Icmp4Error)

@@ -7,6 +7,7 @@ use aya_ebpf::{
     helpers::{
         bpf_csum_update, bpf_ktime_get_boot_ns, bpf_l4_csum_replace, bpf_skb_change_proto,
         bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop,
     },
     macros::map,
     maps::PerCpuArray,
@@ -30,6 +31,8 @@ pub const NONE: usize = 0;
 pub const ETH_P_IP: u16 = 0x0800;
 /// EtherType of IPv6.
 pub const ETH_P_IPV6: u16 = 0x86dd;
+/// The number of a VLAN in a tag (`linux/if_vlan.h`).
+const VLAN_ID: u32 = 0xfff;
 /// `pkt_type` of a packet addressed to this host (`linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
 /// The largest headers that are read in place: IPv6 and TCP with timestamps.
@@ -45,8 +48,24 @@ impl<const L2: usize> Packet<L2> {
     #[inline(always)]
     pub fn new(ctx: TcContext) -> Self {
         let packet = Self { skb: ctx.skb.skb };
+        packet.untag();
         packet.pull_headers();
         packet
+    }
+
+    /// Takes off a tag that only says how urgent the frame is: it is in no VLAN (IEEE 802.1Q), and the kernel takes
+    /// it for one without a tag.
+    #[inline(always)]
+    fn untag(&self) {
+        // SAFETY: as in `is_for_us`; the helper changes nothing but the tag.
+        unsafe {
+            if L2 == ETHERNET
+                && (*self.skb).vlan_present != 0
+                && (*self.skb).vlan_tci & VLAN_ID == 0
+            {
+                bpf_skb_vlan_pop(self.skb);
+            }
+        }
     }
 
     /// Does that again, after what stood behind the network header has moved up.

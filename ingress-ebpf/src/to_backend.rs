@@ -90,16 +90,16 @@ fn established<const L2: usize>(
     let Segment { ip, tcp, flags, len, options: options_len, .. } = segment;
     let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;
     if ip.ttl <= 1 {
-        return Err(upcall::ask_answer(packet, Upcall::HopLimit, DropReason::HopLimit));
+        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
     }
     let headers = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u32;
     if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
-        return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
+        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
     }
     if let Some(mss) = flow.mss()
         && packet.largest(*len, headers) > (TCP_OFFSET + tcp::HEADER_LEN) as u32 + mss as u32
         && now().saturating_sub(flow.last_seen) > PAUSE
-        && upcall::take_token()
+        && upcall::take_flows_token()
     {
         // It is forwarded all the same: most backends take it, and not every client hears what it is told.
         upcall::hand_up(packet, Upcall::TooBig);

@@ -1,7 +1,10 @@
 //! Spliced flows, backend to client: IPv6 in by a tunnel, IPv4 out by the uplink (RFC 7915 §5).
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_prandom_u32, macros::map, maps::HashMap,
+    bindings::{__sk_buff, BPF_F_NO_PREALLOC},
+    helpers::{bpf_get_prandom_u32, bpf_skb_load_bytes},
+    macros::map,
+    maps::HashMap,
 };
 use ingress_common::{
     checksum::Sum,
@@ -35,6 +38,9 @@ const FIRST_INFORMATIONAL: u8 = 128;
 const TCP_OFFSET: usize = 40;
 /// Offset of the checksum behind an IPv6 header.
 const CHECKSUM: usize = TCP_OFFSET + 16;
+/// Where an ICMPv6 error quotes a packet, and what of that says whose it is: the IPv6 header and the ports.
+const QUOTED: u32 = 40 + 8;
+const QUOTED_LEN: usize = TCP_OFFSET + 4;
 /// What the network header loses.
 const SHRINKAGE: i32 = -20;
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
@@ -68,17 +74,43 @@ pub fn from_backend<const L2: usize>(
     }
 }
 
-/// Anything but TCP to the NAT46 prefix: errors about our packets go to the daemon, the rest ends here.
+/// Anything but TCP to the NAT46 prefix: errors about packets of ours go to the daemon, the rest ends here.
 #[inline(always)]
 pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
     let kind = *packet.read::<u8>(40).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
-    if !upcall::take_token() {
+    if !is_ours(packet.skb(), L2 as u32) {
+        return Err(Verdict::Drop(DropReason::NoFlowFromSite));
+    }
+    if !upcall::take_flows_token() {
         return Err(Verdict::Drop(DropReason::RateLimited));
     }
     Ok(upcall::hand_up(packet, Upcall::Icmp6Error))
+}
+
+/// Whether an ICMPv6 error quotes a packet of a flow, or a SYN that is on its way.
+///
+/// Not inlined: the headers that it reads need stack.
+#[inline(never)]
+fn is_ours(skb: *mut __sk_buff, l2: u32) -> bool {
+    let mut quoted = [0u8; QUOTED_LEN];
+    // SAFETY: as many octets are read as there is room for.
+    let failed = unsafe {
+        bpf_skb_load_bytes(skb.cast(), l2 + QUOTED, quoted.as_mut_ptr().cast(), QUOTED_LEN as u32)
+    };
+    if failed != 0 || quoted[6] != TCP {
+        return false;
+    }
+    // SAFETY: `quoted` is a header and the ports behind it, all of which are octets.
+    let (ip, ports) = unsafe {
+        let start = quoted.as_ptr();
+        (start.cast::<Ipv6Hdr>().read(), start.add(TCP_OFFSET).cast::<[[u8; 2]; 2]>().read())
+    };
+    let key = BackendKey::new(ip.dst_addr, ports[1], ip.src_addr, ports[0]);
+    // SAFETY: the value is not looked at.
+    flows::from_backend(&key).is_some() || unsafe { EXPECTED.get(&key) }.is_some()
 }
 
 #[inline(always)]
@@ -92,10 +124,10 @@ fn established<const L2: usize>(
 ) -> Result<Verdict, Verdict> {
     let uplink = devices::uplink().ok_or(Verdict::Drop(DropReason::SiteDown))?;
     if ip.hop_limit <= 1 {
-        return Err(upcall::ask_answer(packet, Upcall::HopLimit, DropReason::HopLimit));
+        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
     }
     if !packet.fits(uplink.mtu, len, headers, SHRINKAGE) {
-        return Err(upcall::ask_answer(packet, Upcall::TooBig, DropReason::TooBig));
+        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
     }
     let flags = clamp::flags(tcp);
     if flow.watching != 0 && flags.contains(Flags::ACK) {

@@ -19,14 +19,19 @@ use crate::packet::{Packet, now};
 static UPCALLS: RingBuf = RingBuf::pinned(8 << 20, 0);
 #[map]
 static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
+/// The same for what is about a flow: strangers cannot take it away, and with it what a flow learns of its path.
+#[map]
+static REPORTS: Array<Bucket> = Array::pinned(1, 0);
 /// By neighbourhood (/24) of clients, so that one cannot fill the ring for all.
 #[map]
 static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 
-/// Answers a second that strangers can make the daemon send, and how many at once.
+/// What a record of its whole room takes of a neighbourhood's share, against a small one.
+const LARGE_COST: u64 = (LARGE / SMALL) as u64;
+/// Answers a second that strangers can make the daemon send, and how many at once; and the same of flows.
 const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
-/// Segments that one neighbourhood of clients can hand up: fewer than a busy daemon gets through, and the ring
-/// holds four such bursts.
+/// Segments that one neighbourhood of clients can hand up, those of whole batches for several: fewer than a busy
+/// daemon gets through, and the ring holds four such bursts.
 const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 4000, burst: 1024 };
 
 /// An IPv4 header without anything behind it.
@@ -51,7 +56,8 @@ pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
 /// Hands up a segment of a client whose handshake is not finished, as far as its neighbours leave room.
 #[inline(always)]
 pub fn hand_up_client<const L2: usize>(packet: &Packet<L2>, client: [u8; 4]) -> Verdict {
-    if take_neighbours_token(client) {
+    let cost = if packet.len() as usize <= SMALL { 1 } else { LARGE_COST };
+    if take_neighbours_tokens(client, cost) {
         hand_up(packet, Upcall::Client)
     } else {
         Verdict::Drop(DropReason::RateLimited)
@@ -65,9 +71,29 @@ pub fn ask_answer<const L2: usize>(
     kind: Upcall,
     reason: DropReason,
 ) -> Verdict {
-    if !take_token() {
-        return Verdict::Drop(DropReason::RateLimited);
+    if take_token() {
+        dropped_with_word(packet, kind, reason)
+    } else {
+        Verdict::Drop(DropReason::RateLimited)
     }
+}
+
+/// The same for a packet of a flow.
+#[inline(always)]
+pub fn report<const L2: usize>(packet: &Packet<L2>, kind: Upcall, reason: DropReason) -> Verdict {
+    if take_flows_token() {
+        dropped_with_word(packet, kind, reason)
+    } else {
+        Verdict::Drop(DropReason::RateLimited)
+    }
+}
+
+#[inline(always)]
+fn dropped_with_word<const L2: usize>(
+    packet: &Packet<L2>,
+    kind: Upcall,
+    reason: DropReason,
+) -> Verdict {
     match hand_up(packet, kind) {
         Verdict::Upcall => Verdict::Drop(reason),
         other => other,
@@ -131,19 +157,20 @@ struct Rate {
 impl Rate {
     /// Two CPUs may take the same token; a limit of this kind can bear it.
     #[inline(always)]
-    fn take(&self, bucket: &mut Bucket) -> bool {
+    fn take(&self, bucket: &mut Bucket, cost: u64) -> bool {
         let now = now();
-        let earned = now.wrapping_sub(bucket.filled) / self.nanos_each;
+        // Another CPU may have filled it after this one looked at the clock.
+        let earned = now.saturating_sub(bucket.filled) / self.nanos_each;
         if earned > 0 {
             let tokens = bucket.tokens + earned;
             let full = tokens > self.burst || earned > self.burst;
             bucket.tokens = if full { self.burst } else { tokens };
             bucket.filled = now;
         }
-        if bucket.tokens == 0 {
+        if bucket.tokens < cost {
             return false;
         }
-        bucket.tokens -= 1;
+        bucket.tokens -= cost;
         true
     }
 }
@@ -152,16 +179,24 @@ impl Rate {
 pub fn take_token() -> bool {
     let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
     // SAFETY: the pointer is into an array map; races are harmless, as said above.
-    ANSWER_RATE.take(unsafe { &mut *bucket })
+    ANSWER_RATE.take(unsafe { &mut *bucket }, 1)
+}
+
+/// A token for something about a flow.
+#[inline(never)]
+pub fn take_flows_token() -> bool {
+    let Some(bucket) = REPORTS.get_ptr_mut(0) else { return false };
+    // SAFETY: as in `take_token`.
+    ANSWER_RATE.take(unsafe { &mut *bucket }, 1)
 }
 
 #[inline(never)]
-fn take_neighbours_token([a, b, c, _]: [u8; 4]) -> bool {
+fn take_neighbours_tokens([a, b, c, _]: [u8; 4], cost: u64) -> bool {
     let neighbourhood = u32::from_be_bytes([a, b, c, 0]);
     if let Some(bucket) = NEIGHBOURS.get_ptr_mut(&neighbourhood) {
         // SAFETY: the pointer is into a map's value, which stays valid while the program runs.
-        return PER_NEIGHBOUR.take(unsafe { &mut *bucket });
+        return PER_NEIGHBOUR.take(unsafe { &mut *bucket }, cost);
     }
-    let bucket = Bucket { filled: now(), tokens: PER_NEIGHBOUR.burst - 1 };
+    let bucket = Bucket { filled: now(), tokens: PER_NEIGHBOUR.burst - cost };
     NEIGHBOURS.insert(&neighbourhood, &bucket, 0).is_ok()
 }

@@ -4,7 +4,7 @@
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// Everything the kernel must judge itself: our own addresses, link-local, multicast, other routes.
+    /// Everything the kernel must judge itself: link-local, multicast, other routes.
     Kernel = 0,
     /// Routed through the uplink.
     World = 1,
@@ -12,6 +12,9 @@ pub enum Destination {
     Site = 2,
     /// The NAT46 prefix.
     Nat46 = 3,
+    /// What ends at this host: its own addresses, and prefixes that it declares unreachable. The kernel judges that,
+    /// too, but no packet from outside can come from there.
+    Here = 4,
 }
 
 /// Value in `ROUTES`; the key is an IPv6 prefix.
@@ -47,6 +50,7 @@ impl Route {
             1 => Destination::World,
             2 => Destination::Site,
             3 => Destination::Nat46,
+            4 => Destination::Here,
             _ => Destination::Kernel,
         }
     }

@@ -26,6 +26,13 @@ const PROMISED_SCALE: u8 = 7;
 const WINDOW: u16 = 16_640;
 /// What IPv6 and TCP headers take of a tunnel's MTU.
 const HEADERS: u32 = 60;
+/// Never forwarded, whatever routes there are: the unspecified address, the loopback, IPv4 addresses of every guise
+/// that has no prefix of its own, link-local and multicast ones (RFC 4291 §2.5, 2.7).
+const NEVER_FORWARDED: [(Ipv6Addr, u8); 3] = [
+    (Ipv6Addr::UNSPECIFIED, 80),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+];
 /// Offered when no tunnel is there yet: IPv6's least MTU less headers.
 const LEAST_MSS: u32 = 1280 - HEADERS;
 
@@ -91,7 +98,14 @@ fn routes(
 ) -> HashMap<Ipv6Net, Route> {
     let mut metrics: HashMap<Ipv6Net, u32> = HashMap::new();
     let mut routes = HashMap::new();
+    let never: Vec<Ipv6Net> = NEVER_FORWARDED
+        .iter()
+        .filter_map(|(address, len)| Ipv6Net::new(*address, *len).ok())
+        .collect();
     for route in &network.routes {
+        if never.iter().any(|net| net.contains(&route.destination)) {
+            continue;
+        }
         let known = metrics.entry(route.destination).or_insert(u32::MAX);
         // Of two routes to one prefix the smaller metric counts; the local table comes before all.
         if route.forwards && route.metric >= *known && routes.contains_key(&route.destination) {
@@ -106,8 +120,8 @@ fn routes(
         let site = config.sites.iter().zip(numbers).zip(tunnels).find(|((site, _), _)| {
             site.prefixes.iter().any(|prefix| prefix.contains(&route.destination))
         });
-        let what = if !route.forwards {
-            Route::to(Destination::Kernel)
+        let what = if !route.forwards && route.destination.prefix_len() > 0 {
+            Route::to(Destination::Here)
         } else if let Some(((_, number), tunnel)) = site
             && leads(*tunnel)
         {
@@ -123,14 +137,7 @@ fn routes(
         routes.extend(site.prefixes.iter().map(|prefix| (*prefix, Route::to_site(*number))));
     }
     routes.insert(config.nat46.network(), Route::to(Destination::Nat46));
-    // Link-local and multicast packets are never forwarded.
-    for (address, len) in [("fe80::", 10), ("ff00::", 8)] {
-        if let Ok(address) = address.parse::<Ipv6Addr>()
-            && let Ok(net) = Ipv6Net::new(address, len)
-        {
-            routes.insert(net, Route::to(Destination::Kernel));
-        }
-    }
+    routes.extend(never.into_iter().map(|net| (net, Route::to(Destination::Kernel))));
     routes
 }
 
@@ -237,6 +244,8 @@ mod tests {
                 route("2001:db8:1:0:1::5/128", &[1], 0, false),
                 route("2001:db8:1:0:1:2::/96", &[4], 256, true),
                 route("2001:db8:9::/48", &[], 1024, false),
+                route("fe80::/64", &[2], 256, true),
+                route("::1/128", &[1], 0, false),
             ],
             ..Snapshot::default()
         }
@@ -253,11 +262,14 @@ mod tests {
         assert_eq!(what(&plan, "2001:db8:1::/64"), Some(Destination::Kernel));
         assert_eq!(what(&plan, "2001:db8:1:0:1::/80"), Some(Destination::Site));
         assert_eq!(plan.routes[&"2001:db8:1:0:1::/80".parse().unwrap()].site, 5);
-        assert_eq!(what(&plan, "2001:db8:1:0:1::5/128"), Some(Destination::Kernel), "our own");
+        assert_eq!(what(&plan, "2001:db8:1:0:1::5/128"), Some(Destination::Here), "our own");
         assert_eq!(what(&plan, "2001:db8:1:0:1:2::/96"), Some(Destination::Kernel), "docker's");
-        assert_eq!(what(&plan, "2001:db8:9::/48"), Some(Destination::Kernel), "unreachable");
+        assert_eq!(what(&plan, "2001:db8:9::/48"), Some(Destination::Here), "unreachable");
         assert_eq!(what(&plan, "64:ff9b:1::/96"), Some(Destination::Nat46));
-        assert_eq!(what(&plan, "ff00::/8"), Some(Destination::Kernel));
+        for never in ["ff00::/8", "fe80::/10", "::/80"] {
+            assert_eq!(what(&plan, never), Some(Destination::Kernel), "{never}");
+        }
+        assert_eq!(what(&plan, "fe80::/64"), None, "every interface has this route");
     }
 
     #[test]

@@ -182,9 +182,7 @@ impl Reconciler {
             self.policy = Some(config.policy.clone());
         }
         // Tables before programs: whoever looks up finds.
-        for (number, device) in &plan.sites {
-            self.maps.devices.set_site(*number, *device)?;
-        }
+        self.maps.devices.set_sites(&plan.sites)?;
         self.maps.devices.set_uplink(plan.uplink)?;
         self.set_routes(&plan)?;
         self.maps.listeners.replace(&plan.listeners)?;

@@ -102,15 +102,22 @@ fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Resul
     if let Some(link) = pinned(&path)? {
         match program.attach_to_link(link) {
             Ok(id) => {
-                return Ok(program.take_link(id)?.try_into()?);
+                let link = program.take_link(id)?;
+                if is_at(program, interface)? {
+                    return Ok(link.try_into()?);
+                }
+                // The interface that it was made for has another name now, and this one is new.
+                tracing::debug!(interface, "the pinned link is another interface's");
             }
             // The interface that it was made for is gone, though the name may be back.
             Err(error) => {
                 tracing::debug!(%error, interface, "the pinned link is of no use any more");
-                pins.remove_link(interface);
             }
         }
+        pins.remove_link(interface);
     }
+    // Before there is a link, which a pin that fails would take with it.
+    pins.make()?;
     let id = program.attach_with_options(
         interface,
         TcAttachType::Ingress,
@@ -119,6 +126,14 @@ fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Resul
     let link: FdLink = program.take_link(id)?.try_into()?;
     let pinned = link.pin(&path);
     Ok(pinned.with_context(|| format!("pin the link at {}", path.display()))?.into())
+}
+
+/// Whether the program is attached there.
+fn is_at(program: &SchedClassifier, interface: &str) -> Result<bool> {
+    let id = program.info()?.id();
+    let (_, attached) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
+        .with_context(|| format!("ask what is attached to {interface}"))?;
+    Ok(attached.iter().any(|other| other.id() == id))
 }
 
 fn pinned(path: &std::path::Path) -> Result<Option<SchedClassifierLink>> {

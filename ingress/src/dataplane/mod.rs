@@ -101,9 +101,10 @@ impl Dataplane {
     /// Where the bpffs is gone, or does not take them.
     pub fn keep_pinned(&mut self) -> Result<()> {
         let missing = |path: &Path| !path.exists();
+        // A link that finds no directory to be pinned in is gone, and its program with it.
+        self.pins.make()?;
         if self.maps.iter().any(|(name, _)| missing(&self.pins.maps().join(name))) {
             tracing::warn!(directory = %self.pins.maps().display(), "pins were removed; making them again");
-            self.pins.make()?;
             for (name, map) in &self.maps {
                 let path = self.pins.maps().join(name);
                 if missing(&path) {

@@ -68,11 +68,8 @@ impl Flow {
 
     /// Whether its time is over at `now`, and why.
     pub(super) fn expired(&self, now: u64) -> Option<Cause> {
-        let (limit, cause) = if self.is_over() {
-            (TRANSITORY, Cause::Closed)
-        } else {
-            (ESTABLISHED, Cause::Idle)
-        };
+        let (limit, cause) =
+            if self.is_over() { (TRANSITORY, Cause::Closed) } else { (ESTABLISHED, Cause::Idle) };
         let idle = Duration::from_nanos(now.saturating_sub(self.last_seen()));
         (idle > limit).then_some(cause)
     }

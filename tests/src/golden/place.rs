@@ -64,7 +64,7 @@ pub fn routes() -> HashMap<ipnet::Ipv6Net, Route> {
     let site = Route::to_site;
     [
         ("::/0", Route::to(Destination::World)),
-        ("2001:db8:1::/64", Route::to(Destination::Kernel)),
+        ("2001:db8:1::/64", Route::to(Destination::Here)),
         ("2001:db8:1:0:1::/80", site(0)),
         ("2001:db8:2::/48", site(1)),
         ("64:ff9b:1::/96", Route::to(Destination::Nat46)),

@@ -85,6 +85,14 @@ impl Device {
         self.send_with(packet, [flags, kind], [headers as u16, size, ip as u16, 16]);
     }
 
+    /// Sends it with an 802.1Q tag; only where there is Ethernet.
+    pub fn send_tagged(&self, packet: &[u8], tag: [u8; 2]) {
+        let (addresses, kind) = (self.link_header(packet), ether_type(packet));
+        let tagged = [&[0; OFFLOAD][..], &addresses[..12], &[0x81, 0], &tag, kind, packet].concat();
+        let mut file = &self.file;
+        assert_eq!(file.write(&tagged).unwrap(), tagged.len());
+    }
+
     /// As [`Self::send`], with the numbers of the offload header as they are.
     pub fn send_with(&self, packet: &[u8], kinds: [u8; 2], numbers: [u16; 4]) {
         let mut whole = kinds.to_vec();

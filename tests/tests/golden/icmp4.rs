@@ -1,11 +1,13 @@
 //! ICMP errors from the world about what we sent to a client.
 
+use std::collections::HashMap;
+
 use ingress_common::upcall::Upcall;
 use ingress_common::verdict::DropReason;
 
 use crate::bench::{Fate, bench};
 use crate::frame::{DF, Ip4, MF, Tcp, unpadded};
-use crate::place::{LISTEN, client_segment, from_client, to_client};
+use crate::place::{LISTEN, client_segment, from_client, splice, to_client};
 use crate::test_run::Skb;
 
 const ICMP: u8 = 1;
@@ -29,8 +31,9 @@ fn error(kind: u8, quoted: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn errors_about_a_listed_port_are_handed_up() {
+fn errors_about_a_flow_are_handed_up() {
     let mut bench = bench();
+    bench.install(&splice());
     for kind in 0..=255 {
         let is_error = [3, 11, 12].contains(&kind);
         for len in [28, 40, quoted().len()] {
@@ -44,6 +47,25 @@ fn errors_about_a_listed_port_are_handed_up() {
             }
         }
     }
+}
+
+#[test]
+fn errors_about_a_port_that_is_listed_no_more_are_handed_up() {
+    let mut bench = bench();
+    bench.install(&splice());
+    bench.listeners.replace(&HashMap::new()).unwrap();
+    let packet = router().around(ICMP, &error(3, &quoted()));
+    assert_eq!(bench.uplink(&packet).handed(Upcall::Icmp4Error), packet);
+}
+
+/// Of a listed port, but of no flow: nobody here could do something about it.
+#[test]
+fn errors_about_strangers_end_here() {
+    let mut bench = bench();
+    let packet = router().around(ICMP, &error(3, &quoted()));
+    let seen = bench.uplink(&packet);
+    assert_eq!(seen.fate, Fate::Dropped(DropReason::NoFlow));
+    assert!(seen.records.is_empty());
 }
 
 #[test]
@@ -81,9 +103,10 @@ fn errors_about_others_are_the_kernels() {
 #[test]
 fn they_are_rationed() {
     let mut bench = bench();
+    bench.install(&splice());
     let packet = router().around(ICMP, &error(3, &quoted()));
     let refused = (0..200).filter(|_| {
-        bench.grant_answers(0);
+        bench.grant_reports(0);
         let fate = bench.uplink(&packet).fate;
         assert!(matches!(fate, Fate::Handed | Fate::Dropped(DropReason::RateLimited)), "{fate:?}");
         fate != Fate::Handed

@@ -63,11 +63,42 @@ fn without_tokens_nobody_is_answered() {
     for (name, packet) in cases {
         let limited = (0..50).find_map(|_| {
             bench.grant_answers(0);
+            bench.grant_reports(0);
             let seen = bench.uplink_frame(&ethernet(&packet), Skb::default());
             (seen.fate == Fate::Dropped(DropReason::RateLimited)).then_some(seen)
         });
         assert!(limited.unwrap_or_else(|| panic!("{name}")).records.is_empty());
     }
+}
+
+/// What a flow learns of its path does not depend on how many strangers there are.
+#[test]
+fn strangers_take_nothing_from_flows() {
+    let mut bench = bench();
+    bench.install(&splice());
+    bench.grant_answers(0);
+    let stranger = Tcp { source: 9, ..client_segment() }.over4(&from_client());
+    let limited =
+        (0..50).any(|_| bench.uplink(&stranger).fate == Fate::Dropped(DropReason::RateLimited));
+    assert!(limited);
+    let last = client_segment().over4(&Ip4 { ttl: 1, ..from_client() });
+    for _ in 0..100 {
+        assert_eq!(bench.uplink(&last).handed(Upcall::HopLimit), last);
+    }
+}
+
+/// A hello that came in one piece takes as much of the ring as ten small ones, and counts so.
+#[test]
+fn large_segments_take_a_larger_share() {
+    let mut bench = bench();
+    let options = SynOptions::default();
+    let cookie = cookie::mint(&KEYS, now(), &client_key(), Seq(CLIENT_ISN), &options);
+    let hello = Tcp { ack: cookie.plus(1).0, payload: vec![22; 3000], ..client_segment() };
+    let packet = hello.over4(&from_client());
+    let begun = now();
+    let handed = (0..400).filter(|_| bench.uplink(&packet).fate == Fate::Handed).count() as u64;
+    let earned = 1024 + (now() - begun) / 250_000 + 1;
+    assert!(handed > 100 && handed * 8 <= earned, "{handed}, {earned} earned");
 }
 
 /// Whoever must go up and does not fit is dropped, and comes again: it was acknowledged by nobody.

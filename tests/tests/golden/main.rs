@@ -5,7 +5,9 @@
 
 mod admission;
 mod announced;
+mod attach;
 mod device;
+mod flow_table;
 mod headers;
 mod icmp4;
 mod ipv6;

@@ -110,6 +110,39 @@ fn ipv6_both_ways() {
     });
 }
 
+/// A tag of no VLAN says how urgent a frame is. Neither do spoofed packets pass by it, nor do others keep it.
+#[test]
+fn priority_tags() {
+    on_every_wire(|wire| {
+        let urgent = [0xa0, 0];
+        if wire.uplink.ethernet {
+            let inward = Ip6 { source: WORLD, destination: *BACKEND.ip(), ..Ip6::default() };
+            wire.uplink.send_tagged(&inward.around(UDP, &[0; 8]), urgent);
+            assert_eq!(read_ip6(&wire.tunnel.receive()).0.hop_limit, 63);
+            let spoofed = Ip6 { source: *BACKEND.ip(), ..inward };
+            wire.uplink.send_tagged(&spoofed.around(UDP, &[0; 8]), urgent);
+            wire.tunnel.is_silent();
+            assert_eq!(wire.drops(DropReason::SpoofedFromWorld), 1);
+            // In another VLAN, it is another network's.
+            wire.uplink.send_tagged(&spoofed.around(UDP, &[0; 8]), [0xa0, 7]);
+            wire.tunnel.is_silent();
+            assert_eq!(wire.drops(DropReason::SpoofedFromWorld), 1);
+        }
+        if wire.tunnel.ethernet {
+            let outward = Ip6 { source: *BACKEND.ip(), destination: WORLD, ..Ip6::default() };
+            wire.tunnel.send_tagged(&outward.around(UDP, &[0; 8]), urgent);
+            assert_eq!(read_ip6(&wire.uplink.receive()).0.hop_limit, 63);
+            let spoofed = Ip6 { source: WORLD, ..outward };
+            wire.tunnel.send_tagged(&spoofed.around(UDP, &[0; 8]), urgent);
+            wire.uplink.is_silent();
+            assert_eq!(wire.drops(DropReason::SpoofedFromSite), 1);
+            install(wire);
+            wire.tunnel.send_tagged(&backend_segment().over6(&from_backend()), urgent);
+            read4(&wire.uplink.receive());
+        }
+    });
+}
+
 /// What is left to the kernel, the kernel does as a router should.
 #[test]
 fn the_kernel_answers_for_ipv6() {

@@ -6,7 +6,7 @@ use ingress_common::verdict::DropReason;
 
 use crate::bench::{Fate, bench};
 use crate::frame::{Ip6, Tcp, UDP, unpadded};
-use crate::place::{self, BACKEND, OTHER_SITE, SOURCE, WORLD};
+use crate::place::{self, BACKEND, HERE, OTHER_SITE, SOURCE, WORLD};
 use crate::test_run::Skb;
 
 const FROM_WORLD: DropReason = DropReason::SpoofedFromWorld;
@@ -25,6 +25,7 @@ fn from_the_world() {
         (*BACKEND.ip(), *BACKEND.ip(), Fate::Dropped(FROM_WORLD)),
         (OTHER_SITE, *BACKEND.ip(), Fate::Dropped(FROM_WORLD)),
         (SOURCE, *BACKEND.ip(), Fate::Dropped(FROM_WORLD)),
+        (HERE, *BACKEND.ip(), Fate::Dropped(FROM_WORLD)),
         (WORLD, SOURCE, Fate::Dropped(DropReason::Nat46FromWorld)),
         (SOURCE, SOURCE, Fate::Dropped(DropReason::Nat46FromWorld)),
         (*BACKEND.ip(), WORLD, Fate::Kernel),
@@ -49,6 +50,9 @@ fn from_a_site() {
         (OTHER_SITE, WORLD, Fate::Dropped(FROM_SITE)),
         (OTHER_SITE, *BACKEND.ip(), Fate::Dropped(FROM_SITE)),
         (OTHER_SITE, SOURCE, Fate::Dropped(FROM_SITE)),
+        (HERE, WORLD, Fate::Dropped(FROM_SITE)),
+        (HERE, OTHER_SITE, Fate::Dropped(FROM_SITE)),
+        (HERE, SOURCE, Fate::Dropped(FROM_SITE)),
         // Router solicitations, neighbour discovery, pings of the tunnel's own addresses.
         ("fe80::1".parse().unwrap(), "fe80::2".parse().unwrap(), Fate::Kernel),
     ];

@@ -6,7 +6,7 @@ use ingress_common::verdict::DropReason;
 use crate::bench::{Fate, bench, now};
 use crate::frame::{Ip6, Tcp, UDP, flag, unpadded};
 use crate::place::{
-    BACKEND, WORLD, backend_key, backend_segment, client_segment, from_backend, to_backend,
+    BACKEND, WORLD, backend_key, backend_segment, client_segment, from_backend, splice, to_backend,
 };
 use crate::test_run::Skb;
 
@@ -62,6 +62,7 @@ fn an_unexpected_backend_is_reset() {
 #[test]
 fn icmp_errors_are_handed_up() {
     let mut bench = bench();
+    bench.marks.expect(&backend_key(), now()).unwrap();
     let quoted = [&[0; 4][..], &client_segment().over6(&to_backend())].concat();
     let routers = [
         *BACKEND.ip(),
@@ -91,6 +92,30 @@ fn icmp_errors_are_handed_up() {
     let liar = Ip6 { source: WORLD, ..from_backend() };
     let seen = bench.tunnel(&liar.icmp(3, &quoted));
     assert_eq!(seen.fate, Fate::Dropped(DropReason::SpoofedFromSite));
+}
+
+/// Of a flow, whose SYN is long answered, and of nobody.
+#[test]
+fn icmp_errors_have_to_be_about_something() {
+    let mut bench = bench();
+    let quoted = [&[0; 4][..], &client_segment().over6(&to_backend())].concat();
+    let packet = from_backend().icmp(2, &quoted);
+    let seen = bench.tunnel(&packet);
+    assert_eq!(seen.fate, Fate::Dropped(DropReason::NoFlowFromSite));
+    bench.install(&splice());
+    assert_eq!(bench.tunnel(&packet).handed(Upcall::Icmp6Error), packet);
+    // As much as says whose it is, and less.
+    for (octets, fate) in [
+        (4 + 44, Fate::Handed),
+        (4 + 43, Fate::Dropped(DropReason::NoFlowFromSite)),
+        (4, Fate::Dropped(DropReason::NoFlowFromSite)),
+    ] {
+        let packet = unpadded(&from_backend().icmp(2, &quoted[..octets]));
+        assert_eq!(bench.tunnel_frame(&packet, Skb::default()).fate, fate, "{octets}");
+    }
+    let datagram = [&[0; 4][..], &to_backend().around(UDP, &[0; 8])].concat();
+    let seen = bench.tunnel(&from_backend().icmp(2, &datagram));
+    assert_eq!(seen.fate, Fate::Dropped(DropReason::NoFlowFromSite));
 }
 
 /// TCP from an address that is the kernel's is no flow's and no error.
@@ -131,7 +156,9 @@ fn headers_that_lie() {
 #[test]
 fn short_errors_lose_their_padding() {
     let mut bench = bench();
-    let packet = from_backend().icmp(1, &[0; 4]);
+    bench.install(&splice());
+    let quoted = [&[0; 4][..], &client_segment().over6(&to_backend())[..44]].concat();
+    let packet = from_backend().icmp(1, &quoted);
     let padded = [unpadded(&packet), vec![0; 30]].concat();
     let seen = bench.tunnel_frame(&padded, Skb::default());
     assert_eq!(seen.handed(Upcall::Icmp6Error)[..packet.len()], packet);

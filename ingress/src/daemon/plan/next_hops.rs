@@ -37,7 +37,7 @@ impl NextHops {
                 let link = match route.destination() {
                     Destination::World => uplink,
                     Destination::Site => tunnels.get(&route.site).copied(),
-                    Destination::Kernel | Destination::Nat46 => None,
+                    Destination::Kernel | Destination::Nat46 | Destination::Here => None,
                 };
                 let router =
                     link.filter(with_neighbours).and_then(|link| router6(&known, net, link));

@@ -1,6 +1,5 @@
 //! The configuration read again while everything runs.
 
-use ingress_common::maps::Device;
 use tokio::sync::oneshot;
 
 use super::{Reconciler, sizes::Sizes};
@@ -29,9 +28,6 @@ impl Reconciler {
             // Back to what worked.
             if self.apply(&old, &network, &known).is_err() {
                 self.distrust();
-            }
-            for site in old.sites.len()..new.sites.len() {
-                let _ = self.maps.devices.set_site(site as u16, Device::default());
             }
             return Err(format!("the old configuration stays in force: {error:#}"));
         }

@@ -31,7 +31,27 @@ impl Devices {
         self.uplink.set(0, device, 0).context("set the uplink")
     }
 
-    /// Sets the tunnel of a site.
+    /// Sets the tunnels of all sites, by number; other numbers are nobody's any more, and what leads there ends.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn set_sites(&mut self, sites: &[(u16, Device)]) -> Result<()> {
+        for (number, device) in sites {
+            self.set_site(*number, *device)?;
+        }
+        for number in
+            (0..MAX_SITES as u16).filter(|nth| sites.iter().all(|(other, _)| other != nth))
+        {
+            if self.sites.get(&u32::from(number), 0).context("read a site's tunnel")?
+                != Device::default()
+            {
+                self.set_site(number, Device::default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the tunnel of one site.
     ///
     /// # Errors
     /// As above.

@@ -69,6 +69,7 @@ pub struct Bench {
     changed: Array<MapData, u64>,
     connections: HashMap<MapData, ConnectionKey, Connection>,
     answers: Array<MapData, Bucket>,
+    reports: Array<MapData, Bucket>,
     neighbours: HashMap<MapData, u32, Bucket>,
     traces: Traces,
 }
@@ -95,6 +96,7 @@ impl Bench {
         let (mut dataplane, tables) = Dataplane::open(pins.path(), flows).unwrap();
         let directory = dataplane.directory().to_owned();
         let answers = MapData::from_pin(directory.join("ANSWERS")).unwrap();
+        let reports = MapData::from_pin(directory.join("REPORTS")).unwrap();
         let shield = dataplane.shield_program().unwrap().fd().unwrap();
         let shield = shield.as_fd().try_clone_to_owned().unwrap();
         let neighbours = MapData::from_pin(directory.join("NEIGHBOURS")).unwrap();
@@ -121,6 +123,7 @@ impl Bench {
             changed: Array::try_from(Map::Array(changed)).unwrap(),
             connections: HashMap::try_from(Map::LruHashMap(connections)).unwrap(),
             answers: Array::try_from(Map::Array(answers)).unwrap(),
+            reports: Array::try_from(Map::Array(reports)).unwrap(),
             neighbours: HashMap::try_from(Map::LruHashMap(neighbours)).unwrap(),
             traces: Traces::new(tables.counters, tables.upcalls),
         }
@@ -143,6 +146,7 @@ impl Bench {
         self.secrets.set_keys(place::KEYS).unwrap();
         self.secrets.beat(now()).unwrap();
         self.grant_answers(BURST);
+        self.grant_reports(BURST);
         self.forget_neighbours();
         self.traces.clear();
     }
@@ -172,6 +176,19 @@ impl Bench {
         self.answers.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
     }
 
+    /// Sets how many flows may still ask for.
+    pub fn grant_reports(&mut self, tokens: u64) {
+        self.reports.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
+    }
+
+    /// The neighbourhood of [`place::CLIENT`] may hand up whatever it likes.
+    fn indulge_neighbours(&mut self) {
+        let [a, b, c, _] = place::CLIENT.ip().octets();
+        // What will be filled has earned nothing yet, and is not cut to what a bucket holds.
+        let bottomless = Bucket { filled: u64::MAX, tokens: u64::MAX >> 1 };
+        self.neighbours.insert(u32::from_be_bytes([a, b, c, 0]), bottomless, 0).unwrap();
+    }
+
     /// Every neighbourhood of clients may hand up as much as at first.
     pub fn forget_neighbours(&mut self) {
         let known: Vec<u32> = self.neighbours.keys().filter_map(Result::ok).collect();
@@ -187,7 +204,7 @@ impl Bench {
         self.marks.pend(&tuple, now()).unwrap();
         // Large records, and small ones into what they leave.
         for len in [3000, 10] {
-            self.forget_neighbours();
+            self.indulge_neighbours();
             let filling = Tcp { source: port, payload: vec![0; len], ..place::client_segment() };
             let frame = unpadded(&filling.over4(&place::from_client()));
             let skb = Skb { repeat: 600, ..Skb::default() };
