@@ -259,6 +259,22 @@ fn begin() -> Result<(std::sync::MutexGuard<'static, Stage>, Server)> {
     Ok((stage, server))
 }
 
+/// A client that says half of what it has to say, and scrapes meanwhile.
+#[test]
+fn handshakes_in_progress_are_counted() -> Result<()> {
+    let stage = stage();
+    let gauge = |protocol: &str| {
+        stage.daemon()?.metric(&format!("flows{{protocol=\"{protocol}\",state=\"handshake\"}}"))
+    };
+    assert_eq!(gauge("tls")?, 0.0);
+    let mut client = plain::client(&stage.lab, 443)?;
+    client.write_all(&Hello::for_name(WWW).bytes()[..40])?;
+    wait_until(SOON, "it is counted", || gauge("tls").is_ok_and(|count| count == 1.0))?;
+    assert_eq!(gauge("postgres")?, 0.0);
+    drop(client);
+    wait_until(SOON, "it is over", || gauge("tls").is_ok_and(|count| count == 0.0))
+}
+
 /// A daemon whose maps are made anew.
 fn begin_with_table(stage: &mut Stage, config: &str) -> Result<()> {
     stage.daemon_mut()?.stop()?;

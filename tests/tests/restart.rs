@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{WWW, WWW6};
+use ingress_tests::daemon::config;
 use ingress_tests::hello::Hello;
 use ingress_tests::netns::Namespace;
 use ingress_tests::paths::{Narrow, TO_SERVERS};
 use ingress_tests::plain::{self, PORT, POSTGRES_PORT, Pair, Server, drain, expect, noise, pour};
 use ingress_tests::shared::{Stage, stage};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +35,22 @@ fn half_a_hello() -> Result<()> {
         expect(&mut stream, &hello).with_context(|| format!("cut after {cut}"))?;
         works(Pair { client, server: stream })?;
     }
+    Ok(())
+}
+
+/// It has been acknowledged and will not be repeated, so without a word the client would wait for ever.
+#[test]
+fn half_a_hello_to_a_port_that_is_listed_no_more() -> Result<()> {
+    let (mut stage, _server) = begin(PORT)?;
+    let mut client = plain::client(&stage.lab, PORT)?;
+    client.write_all(&Hello::for_name(WWW).bytes()[..60])?;
+    thread::sleep(MOMENT);
+    stage.daemon_mut()?.kill();
+    let without = config(&stage.lab);
+    stage.daemon()?.configure(&without)?;
+    stage.daemon_mut()?.resume()?;
+    let error = client.read(&mut [0]).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     Ok(())
 }
 
