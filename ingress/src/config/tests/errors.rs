@@ -64,7 +64,7 @@ fn keys_and_values_of_no_meaning() {
         "[443]",
         "443",
         "i.toml:9:9: invalid type: integer `443`, expected a sequence",
-        "= see ingress.toml in the documentation for the form of each value",
+        "= see /usr/share/doc/ingress/ingress.toml for the form of each value",
     );
     refused(
         "[uplink]\ninterface = \"eth0\"",
