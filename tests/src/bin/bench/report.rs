@@ -227,6 +227,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_report_that_nobody_shortens_tells_how_certain_it_is() {
+        assert!(between(vec![1.0; crate::measures::Extent::FULL.rounds]).is_some());
+    }
+
+    #[test]
     fn medians_and_pairs() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
