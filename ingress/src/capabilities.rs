@@ -97,7 +97,7 @@ pub fn require() -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} missing: start ingressd as root, or from its unit, whose AmbientCapabilities= has what it needs",
+        "{} missing: start ingressd as root, or with ingress.service (CapabilityBoundingSet= there lists what it needs)",
         missing.join(", ")
     )
 }

@@ -185,7 +185,8 @@ fn explain_says_where_a_client_would_fail() -> Result<()> {
         (UNKNOWN, false, "unrecognized_name"),
         (OUTSIDE, false, "outside every site"),
         (NOBODY, false, "cannot be reached"),
-        ("not a name", false, "counts as no name"),
+        ("not a name", false, "invalid_name"),
+        ("192.0.2.7", false, "no_name"),
     ] {
         let (good, steps) = explain(&stage, name)?;
         assert_eq!(good, ok, "{name}: {steps}");

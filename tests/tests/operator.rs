@@ -98,6 +98,7 @@ fn check_says_what_is_wrong_and_where() -> Result<()> {
     let usual = config(&stage.lab);
     let right = once(&stage.lab, &usual, &[], &["check"])?;
     assert_eq!(right.status.code(), Some(0), "{}", text(&right));
+    assert!(text(&right).ends_with("once.toml: OK\n"), "{}", text(&right));
     let second_site = "[[site]]\nname = \"b\"\ninterface = \"b0\"\nprefixes = [\"2001:db8:1:0:1:5::/96\"]\n\n[nat46]";
     for (from, to, at, word) in [
         ("interface = \"eth0\"", "interfaces = \"eth0\"", "interfaces =", "interface"),

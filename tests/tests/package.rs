@@ -12,6 +12,8 @@ use std::process::Output;
 use std::time::Duration;
 
 const CONFIG: &str = "/etc/ingress/ingress.toml";
+/// As it was, for whoever has changed it; errors name it.
+const EXAMPLE: &str = "/usr/share/doc/ingress/ingress.toml";
 const SOON: Duration = Duration::from_secs(10);
 
 /// Exit codes of ingressd and ingressctl.
@@ -48,6 +50,11 @@ fn installed(vps: &Container) -> Result<()> {
         let place = format!("{CONFIG}:{line}");
         ensure!(text(&checked).contains(&place), "no {place} in {}", text(&checked));
     }
+    vps.run(&format!("cmp {CONFIG} {EXAMPLE}"))?;
+    let of_no_type = vps.shell(&format!(
+        "sed 's/^ports = .*/ports = 443/' {CONFIG} >/tmp/type.toml; ingressd check --config /tmp/type.toml"
+    ))?;
+    ensure!(text(&of_no_type).contains(EXAMPLE), "{}", text(&of_no_type));
     Ok(())
 }
 

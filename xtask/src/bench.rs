@@ -5,7 +5,7 @@ use anyhow::Result;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// For `bench run`: --quick, --only MEASURE, --out DIR
+    /// For `bench run`: --quick, --only MEASURE, --rounds N (by default 7), --out DIR
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }

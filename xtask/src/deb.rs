@@ -29,8 +29,10 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     ("contrib/ingress.toml", "etc/ingress/ingress.toml"),
+    // Errors name it: the other is the operator's, and says what he has made of it.
+    ("contrib/ingress.toml", "usr/share/doc/ingress/ingress.toml"),
     ("contrib/ingress.service", "usr/lib/systemd/system/ingress.service"),
     ("contrib/grafana/ingress.json", "usr/share/ingress/grafana/ingress.json"),
     ("contrib/prometheus/ingress.rules.yml", "usr/share/ingress/prometheus/ingress.rules.yml"),

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let done = match command.unwrap_or(Command::Run) {
         Command::Run => configured(&path, |config| run(path.clone(), config)),
         Command::Check => configured(&path, |_| {
-            println!("{}: right", path.display());
+            println!("{}: OK", path.display());
             Ok(())
         }),
         Command::Detach { bpffs: None } => configured(&path, |config| detach(&config.daemon.bpffs)),

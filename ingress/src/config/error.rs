@@ -102,12 +102,29 @@ impl Problem {
             return write!(f, "{name}: {}\n  = {}", self.what, self.remedy);
         };
         let gutter = line.to_string().len();
-        let indent = column - 1;
+        let (text, indent, width) = around(text, column - 1, *width);
         writeln!(f, "{name}:{line}:{column}: {}", self.what)?;
         writeln!(f, "{line} | {text}")?;
-        writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(*width))?;
+        writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width))?;
         write!(f, "{:gutter$} = {}", "", self.remedy)
     }
+}
+
+/// A line with its mark, or what is around the mark in one that nobody could read: generated lists are long.
+fn around(line: &str, indent: usize, width: usize) -> (String, usize, usize) {
+    const MOST: usize = 160;
+    const BEFORE: usize = 60;
+    let length = line.chars().count();
+    if length <= MOST {
+        return (line.to_owned(), indent, width);
+    }
+    let skipped = indent.saturating_sub(BEFORE);
+    let shown: String = line.chars().skip(skipped).take(MOST).collect();
+    let head = if skipped > 0 { "…" } else { "" };
+    let tail = if skipped + MOST < length { "…" } else { "" };
+    let start = indent - skipped;
+    let indent = start + usize::from(skipped > 0);
+    (format!("{head}{shown}{tail}"), indent, width.min(MOST - start))
 }
 
 impl std::error::Error for ConfigError {

@@ -190,7 +190,7 @@ fn explain(message: &str) -> (String, String) {
         (format!("`{found}` is missing"), format!("add {}", example(found)))
     } else {
         let what = message.replace('\n', ", ");
-        (what, "see ingress.toml in the documentation for the form of each value".to_owned())
+        (what, "see /usr/share/doc/ingress/ingress.toml for the form of each value".to_owned())
     }
 }
 

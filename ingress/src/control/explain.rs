@@ -1,13 +1,18 @@
 //! What would happen to a client that asks for a name, step by step.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::rulings;
 use crate::{
-    config::{Config, host_name},
+    config::Config,
     dns::{LookupError, Resolver, select},
+    handshake::Outcome,
+    sni::{HostName, NameError},
 };
 
 /// The steps up to the first that fails.
@@ -60,38 +65,69 @@ async fn follow(
     name: &str,
     explanation: &mut Explanation,
 ) -> Option<Vec<(Ipv6Addr, usize)>> {
-    let host = match host_name(name) {
-        Ok(host) => host,
-        Err(problem) => {
-            if let Ok(address) = name.parse::<IpAddr>() {
-                rulings::client(&config.policy, address, explanation);
-            }
-            let outcome = match default_hosts(config) {
-                hosts if hosts.is_empty() => format!(
-                    "it {problem}, which counts as no name: the client gets the TLS alert unrecognized_name"
-                ),
-                hosts => format!(
-                    "it {problem}, which counts as no name: the client is sent to the listener's default_host ({})",
-                    hosts.join(", ")
-                ),
-            };
+    match HostName::from_wire(name.as_bytes()) {
+        Ok(host) => follow_host(config, resolver, host.as_str(), explanation).await,
+        Err(NameError::IpLiteral) => follow_address(config, resolver, name, explanation).await,
+        Err(
+            error @ (NameError::Empty
+            | NameError::TooLong
+            | NameError::Label
+            | NameError::Character
+            | NameError::Unqualified),
+        ) => {
+            let outcome =
+                format!("{}, whatever default_host says: {error}", alert(Outcome::InvalidName));
             explanation.push(false, "name", outcome);
-            return None;
+            None
         }
-    };
-    if !rulings::name(&config.policy, &host, explanation) {
+    }
+}
+
+/// For the daemon a client that names an address has named nobody. Whoever explains one may mean a client's, too.
+async fn follow_address(
+    config: &Config,
+    resolver: &Resolver,
+    name: &str,
+    explanation: &mut Explanation,
+) -> Option<Vec<(Ipv6Addr, usize)>> {
+    if let Ok(address) = name.parse::<IpAddr>()
+        && !rulings::client(&config.policy, address, explanation)
+    {
+        return None;
+    }
+    let (hosts, ways) = defaults(config);
+    let outcome = format!("it is an address, which counts as no name: {ways}");
+    explanation.push(!hosts.is_empty(), "name", outcome);
+    let mut backends = Vec::new();
+    for host in hosts {
+        for backend in follow_host(config, resolver, host, explanation).await? {
+            if !backends.contains(&backend) {
+                backends.push(backend);
+            }
+        }
+    }
+    Some(backends)
+}
+
+async fn follow_host(
+    config: &Config,
+    resolver: &Resolver,
+    host: &str,
+    explanation: &mut Explanation,
+) -> Option<Vec<(Ipv6Addr, usize)>> {
+    if !rulings::name(&config.policy, host, explanation) {
         return None;
     }
     explanation.push(true, "name", format!("{host} is looked up"));
 
-    let from = if config.hosts.contains_key(&host) {
+    let from = if config.hosts.contains_key(host) {
         "[hosts] of the configuration".to_owned()
     } else {
         let servers: Vec<String> =
             resolver.servers().iter().map(|server| server.to_string()).collect();
         format!("DNS ({})", servers.join(", "))
     };
-    let addresses = match resolver.lookup(&host).await {
+    let addresses = match resolver.lookup(host).await {
         Ok(addresses) => addresses,
         Err(LookupError::NotFound) => {
             let outcome = format!(
@@ -133,63 +169,28 @@ async fn follow(
     }
 }
 
-fn default_hosts(config: &Config) -> Vec<&str> {
-    config.listen.iter().filter_map(|listen| listen.default_host.as_deref()).collect()
+/// Whom clients that name nobody are led to, and which port leads where.
+fn defaults(config: &Config) -> (Vec<&str>, String) {
+    let mut hosts: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
+    for listen in &config.listen {
+        let ports = hosts.entry(listen.default_host.as_deref()).or_default();
+        ports.extend(listen.ports.iter().map(ToString::to_string));
+    }
+    let refused = alert(Outcome::NoName);
+    let mut ways = Vec::new();
+    for (host, ports) in &hosts {
+        let ports = ports.join(", ");
+        ways.push(match host {
+            Some(host) => format!("on port {ports} the client is sent to the default_host {host}"),
+            None => format!("on port {ports} there is no default_host, and {refused}"),
+        });
+    }
+    (hosts.into_keys().flatten().collect(), ways.join("; "))
+}
+
+fn alert(outcome: Outcome) -> String {
+    format!("the client gets the TLS alert unrecognized_name (`{}`)", outcome.as_str())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn every_end_is_explained() {
-        let text = r#"
-            [uplink]
-            interface = "eth0"
-            [[site]]
-            name = "home"
-            interface = "wg0"
-            prefixes = ["2001:db8::/64"]
-            [[listen]]
-            ports = [443]
-            [hosts]
-            "nas.example.org" = "2001:db8::9"
-            "a.secret.example.org" = "2001:db8::9"
-            [policy]
-            ipv6 = "closed"
-            deny_clients = ["192.0.2.0/24"]
-            deny_names = ["*.secret.example.org"]
-            [[allow]]
-            to = ["2001:db8::/112"]
-            from = ["2001:db8:c::/48"]
-        "#;
-        let mut config = Config::parse(text, "test").unwrap();
-        config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
-        let resolver = Resolver::new(&config.dns, &config.hosts);
-        for (name, ok, last) in [
-            (
-                "NAS.example.org",
-                true,
-                "closed; to TCP port 443 of 2001:db8::9: the [[allow]] number 1 lets in 2001:db8:c::/48",
-            ),
-            (
-                "A.Secret.example.org",
-                false,
-                "deny_names has *.secret.example.org: the client gets the TLS alert unrecognized_name",
-            ),
-            ("far.example.org", false, "2001:db9::9 outside every site's prefixes: the client"),
-            ("localhost", false, "it has no dot, which counts as no name: the client gets"),
-        ] {
-            let (explanation, backends) = explain(&config, &resolver, name).await;
-            assert_eq!(backends.len(), usize::from(ok));
-            assert_eq!(explanation.ok(), ok, "{explanation:?}");
-            let outcome = &explanation.steps.last().unwrap().outcome;
-            assert!(outcome.starts_with(last), "{outcome}");
-        }
-        let (explanation, _) = explain(&config, &resolver, "192.0.2.7").await;
-        assert_eq!(
-            explanation.steps[0].outcome,
-            "deny_clients has 192.0.2.0/24: what it begins is dropped, as `client_denied`"
-        );
-    }
-}
+mod tests;

@@ -25,8 +25,8 @@ pub(super) fn name(policy: &Policy, host: &str, explanation: &mut Explanation) -
     ruling.lets_through()
 }
 
-/// What they say of a client, for whoever asks about an address.
-pub(super) fn client(policy: &Policy, address: IpAddr, explanation: &mut Explanation) {
+/// What they say of a client, for whoever asks about an address; whether it goes on from here.
+pub(super) fn client(policy: &Policy, address: IpAddr, explanation: &mut Explanation) -> bool {
     let ruling = policy.rule_on_client(address);
     if let Some(entry) = decided(&ruling, "clients") {
         let end = "what it begins is dropped, as `client_denied`";
@@ -37,6 +37,7 @@ pub(super) fn client(policy: &Policy, address: IpAddr, explanation: &mut Explana
             if goes_on { entry } else { format!("{entry}: {end}") },
         );
     }
+    ruling.lets_through()
 }
 
 fn decided<T: fmt::Display>(ruling: &Ruling<'_, T>, list: &str) -> Option<String> {

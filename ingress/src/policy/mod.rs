@@ -44,9 +44,21 @@ pub struct RuleSet {
 /// A policy with more entries than the maps have room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
-    what: &'static str,
+    /// What there is too much of.
+    pub what: Entries,
     entries: usize,
     room: usize,
+}
+
+/// What a rule set consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// Addresses with services.
+    Targets,
+    /// Services with those that may use them.
+    Services,
+    /// Who is in which group.
+    Sources,
 }
 
 /// Compiles it.
@@ -68,9 +80,9 @@ pub fn compile(policy: &Policy) -> Result<RuleSet, TooLarge> {
         }
     }
     for (what, entries, room) in [
-        ("addresses in [[allow]]", set.targets.len(), MOST_TARGETS),
-        ("services in [[allow]]", set.services.len(), MOST_SERVICES),
-        ("clients", set.sources.len(), MOST_SOURCES),
+        (Entries::Targets, set.targets.len(), MOST_TARGETS),
+        (Entries::Services, set.services.len(), MOST_SERVICES),
+        (Entries::Sources, set.sources.len(), MOST_SOURCES),
     ] {
         if entries > room {
             return Err(TooLarge { what, entries, room });
@@ -169,6 +181,16 @@ fn v6(net: &IpNet) -> Ipv6Net {
         IpNet::V4(net) => {
             Ipv6Net::new_assert(mapped(net.addr().octets()).into(), 96 + net.prefix_len())
         }
+    }
+}
+
+impl fmt::Display for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Targets => "addresses in [[allow]]",
+            Self::Services => "services in [[allow]]",
+            Self::Sources => "clients",
+        })
     }
 }
 

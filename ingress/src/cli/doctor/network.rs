@@ -76,14 +76,23 @@ fn way_out(host: &Host, uplink: &str) -> Option<Finding> {
 fn forwarding(host: &Host, uplink: &str) -> Finding {
     const CHECK: &str = "forwarding";
     let is = |name: &str| host.read(&format!("proc/sys/net/ipv6/conf/{name}"));
+    let hears_routers = is(&format!("{uplink}/accept_ra")).as_deref() == Some("1");
     if is("all/forwarding").as_deref() != Some("1") {
+        let remedy = "sysctl -w net.ipv6.conf.all.forwarding=1, and the same in /etc/sysctl.d";
         return Finding::fail(
             CHECK,
             "IPv6 forwarding is off, and what the programs leave to the kernel is lost",
-            "sysctl -w net.ipv6.conf.all.forwarding=1, and the same in /etc/sysctl.d",
+            // The kernel drops what routers have advertised when forwarding is turned on.
+            if hears_routers {
+                format!(
+                    "if its default route comes by router advertisement, first sysctl -w net.ipv6.conf.{uplink}.accept_ra=2, or it is lost; then {remedy}"
+                )
+            } else {
+                remedy.to_owned()
+            },
         );
     }
-    if is(&format!("{uplink}/accept_ra")).as_deref() == Some("1") {
+    if hears_routers {
         return Finding::warn(
             CHECK,
             format!("{uplink} ignores router advertisements, because forwarding is on"),

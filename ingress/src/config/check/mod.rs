@@ -35,11 +35,13 @@ pub(super) fn check(raw: RawConfig, text: &str) -> Result<Config, Vec<Problem>> 
     if let Some(nat46) = nat46 {
         check.nat46_apart_from_sites(nat46, nat46_span, &sites);
     }
+    let defaults: Vec<Spanned<String>> =
+        raw.listen.iter().filter_map(|listen| listen.default_host.clone()).collect();
     let listen = check.listen(raw.listen);
     let dns = check.dns(raw.dns);
     let sites: Vec<Site> = sites.into_iter().map(|site| site.site).collect();
     let hosts = check.hosts(raw.hosts, &sites);
-    let policy = check.policy(raw.policy, raw.allow, &sites, &listen);
+    let policy = check.policy(raw.policy, raw.allow, &sites, &defaults);
     let metrics = check.metrics(raw.metrics);
     let control = check.control(raw.control);
     let daemon = check.daemon(raw.daemon);

@@ -8,12 +8,12 @@ use toml::Spanned;
 
 use super::{
     super::{
-        Allow, AllowedService, Listen, NamePattern, Policy, Site,
+        Allow, AllowedService, NamePattern, Policy, Site, host_name,
         raw::{RawAllow, RawNumber, RawPolicy},
     },
     Check,
 };
-use crate::policy::compile;
+use crate::policy::{Entries, compile};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -24,7 +24,7 @@ impl Check<'_> {
         raw: RawPolicy,
         allow: Vec<Spanned<RawAllow>>,
         sites: &[Site],
-        listen: &[Listen],
+        defaults: &[Spanned<String>],
     ) -> Policy {
         if raw.ipv6.is_none()
             && let Some(first) = allow.first()
@@ -41,18 +41,25 @@ impl Check<'_> {
             allow_clients: self.clients(&raw.allow_clients),
             deny_names: self.patterns(&raw.deny_names),
             allow_names: self.patterns(&raw.allow_names),
-            allow: allow.into_iter().map(|rule| self.allow(&rule.into_inner(), sites)).collect(),
+            allow: allow.iter().map(|rule| self.allow(rule.get_ref(), sites)).collect(),
         };
-        for host in listen.iter().filter_map(|listen| listen.default_host.as_deref()) {
-            if !policy.rule_on(host).lets_through() {
-                self.missing(
-                    &format!("the default_host {host:?} is one that the lists of names in [policy] refuse"),
+        for name in defaults {
+            // What is no name has been said already.
+            let Ok(host) = host_name(name.get_ref()) else { continue };
+            if !policy.rule_on(&host).lets_through() {
+                self.at(
+                    name,
+                    format!("the default_host {host:?} is one that the lists of names in [policy] refuse"),
                     "leave one of the two out",
                 );
             }
         }
         if let Err(error) = compile(&policy) {
-            self.missing(&error.to_string(), "take fewer, or larger prefixes and ranges");
+            let remedy = "take fewer, or larger prefixes and ranges";
+            match longest(error.what, &raw, &allow) {
+                Some(place) => self.at(&place, error.to_string(), remedy),
+                None => self.missing(&error.to_string(), remedy),
+            }
         }
         policy
     }
@@ -200,6 +207,27 @@ impl Check<'_> {
         }
         ports
     }
+}
+
+/// Where the longest of the lists begins that such entries come from.
+fn longest(entries: Entries, raw: &RawPolicy, allow: &[Spanned<RawAllow>]) -> Option<Spanned<()>> {
+    fn list<T>(list: &Spanned<Vec<T>>) -> (usize, usize) {
+        (list.get_ref().len(), list.span().start)
+    }
+    let rules = allow.iter().map(Spanned::get_ref);
+    let lists: Vec<(usize, usize)> = match entries {
+        Entries::Targets => rules.map(|rule| list(&rule.to)).collect(),
+        Entries::Services => rules.filter_map(|rule| rule.ports.as_ref()).map(list).collect(),
+        Entries::Sources => {
+            let clients = [&raw.deny_clients, &raw.allow_clients];
+            let clients = clients
+                .into_iter()
+                .filter_map(|list| Some((list.len(), list.first()?.span().start)));
+            rules.filter_map(|rule| rule.from.as_ref()).map(list).chain(clients).collect()
+        }
+    };
+    let (_, start) = lists.into_iter().max()?;
+    Some(Spanned::new(start..start + 1, ()))
 }
 
 fn each(protocol: u8, ports: &[RangeInclusive<u16>]) -> impl Iterator<Item = AllowedService> {

@@ -14,6 +14,20 @@ i.toml:7:13: 2001:db8::5/64 has bits set beyond its length
 }
 
 #[test]
+fn of_a_long_line_the_place_is_shown() {
+    let many = "\"2001:db8::/64\", ".repeat(1000);
+    let text = SMALLEST.replace("\"2001:db8::/64\"", &format!("{many}\"fe8x::/64\", {many}"));
+    let error = Config::parse(&text, "i.toml").unwrap_err().to_string();
+    let start = error.find("i.toml:7:17013").expect("the place");
+    let lines: Vec<&str> = error[start..].lines().take(3).collect();
+    assert!(lines[1].starts_with("7 | …") && lines[1].ends_with('…'), "{}", lines[1]);
+    let column = lines[2].find('^').expect("a mark");
+    let shown: String = lines[1].chars().skip(column).take(lines[2].matches('^').count()).collect();
+    assert_eq!(shown, "\"fe8x::/64\"");
+    assert!(lines[1].chars().count() < 200);
+}
+
+#[test]
 fn everything_wrong_is_said_at_once() {
     let text = r#"
 [uplink]
@@ -50,7 +64,7 @@ fn keys_and_values_of_no_meaning() {
         "[443]",
         "443",
         "i.toml:9:9: invalid type: integer `443`, expected a sequence",
-        "= see ingress.toml in the documentation for the form of each value",
+        "= see /usr/share/doc/ingress/ingress.toml for the form of each value",
     );
     refused(
         "[uplink]\ninterface = \"eth0\"",

@@ -37,8 +37,45 @@ fn a_policy_that_closes_nothing_is_refused() {
     refused(
         "",
         "default_host = \"www.example.org\"\n[policy]\ndeny_names = [\"*.org\"]",
-        "i.toml: the default_host \"www.example.org\" is one that the lists of names in [policy] refuse",
+        "i.toml:10:16: the default_host \"www.example.org\" is one that the lists of names in [policy] refuse",
         "= leave one of the two out",
+    );
+}
+
+#[test]
+fn too_many_rules_are_refused_where_most_of_them_are() {
+    let list = |count: u32, entry: &dyn Fn(u32) -> String| {
+        (0..count).map(|nth| format!("{:?},\n", entry(nth))).collect::<String>()
+    };
+    let remedy = "= take fewer, or larger prefixes and ranges";
+    let clients = list(70_000, &|nth| Ipv4Addr::from(nth).to_string());
+    refused(
+        "",
+        &format!("[policy]\ndeny_clients = [\n{clients}]\nallow_clients = [\"192.0.2.0/24\"]"),
+        "i.toml:12:1: the policy makes 70001 entries for clients, and there is room for 65536",
+        remedy,
+    );
+    let allow = "[policy]\nipv6 = \"closed\"\n[[allow]]\nto = [\"2001:db8::1\"]\n[[allow]]\nto = [";
+    let targets = list(9000, &|nth| format!("2001:db8::{nth:x}"));
+    refused(
+        "",
+        &format!("{allow}\n{targets}]"),
+        "i.toml:15:6: the policy makes 9000 entries for addresses in [[allow]], and there is room for 8192",
+        remedy,
+    );
+    let ports = list(20_000, &|nth| (nth + 1).to_string());
+    refused(
+        "",
+        &format!("{allow}\"2001:db8::2\"]\nports = [{ports}]"),
+        "i.toml:16:9: the policy makes 40001 entries for services in [[allow]], and there is room for 32768",
+        remedy,
+    );
+    let sources = list(70_000, &|nth| format!("2001:db9::{:x}:{:x}", nth >> 16, nth & 0xffff));
+    refused(
+        "",
+        &format!("{allow}\"2001:db8::2\"]\nfrom = [{sources}]"),
+        "i.toml:16:8: the policy makes 70000 entries for clients, and there is room for 65536",
+        remedy,
     );
 }
 

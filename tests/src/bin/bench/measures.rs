@@ -31,7 +31,8 @@ pub struct Extent {
 
 impl Extent {
     pub const FULL: Self = Self {
-        rounds: 5,
+        // Fewer than six have no confidence interval.
+        rounds: 7,
         bulk: [1_000_000_000, 100_000_000],
         connections: [6000, 1500],
         idle: [8_000, 100_000],

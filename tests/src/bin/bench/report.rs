@@ -36,7 +36,8 @@ pub struct Summary {
     pub ratio: Option<f64>,
     /// Where that median would lie in 95 of 100 reports, with rounds enough to tell.
     pub between: Option<[f64; 2]>,
-    pub rounds: usize,
+    /// One of each round.
+    pub values: Vec<f64>,
 }
 
 /// One unit of one measure.
@@ -90,10 +91,10 @@ impl Report {
                     who: who.to_owned(),
                     least: values.iter().copied().fold(f64::INFINITY, f64::min),
                     most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                    rounds: values.len(),
-                    median: median(values).unwrap_or(f64::NAN),
+                    median: median(values.clone()).unwrap_or(f64::NAN),
                     between: between(ratios.clone()),
                     ratio: median(ratios),
+                    values,
                 }
             })
             .collect();
@@ -116,7 +117,7 @@ impl Report {
                     one.spread(),
                     short(one.least),
                     short(one.most),
-                    one.rounds
+                    one.values.len()
                 );
             }
         }
@@ -141,7 +142,7 @@ impl Report {
             let _ = writeln!(text, "| {} | {} | {measured} | {met}{sure} |", one.what, one.aim);
         }
         for table in tables {
-            let rounds = table.summaries.iter().map(|one| one.rounds).max().unwrap_or(0);
+            let rounds = table.summaries.iter().map(|one| one.values.len()).max().unwrap_or(0);
             let _ = writeln!(
                 text,
                 "\n### {}, {}\n\n| | median of {rounds} | ratio | 95 % | least | most |\n\
@@ -171,7 +172,7 @@ impl Report {
                     .map(|one| {
                         json!({
                             "contender": one.who, "median": one.median,
-                            "least": one.least, "most": one.most, "rounds": one.rounds,
+                            "least": one.least, "most": one.most, "rounds": one.values.len(),
                             "ratio_to_first": one.ratio, "ratio_between": one.between,
                         })
                     })
@@ -195,7 +196,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 /// The median's 95 % confidence interval, by ranks: nothing is assumed of how the values are distributed. Fewer than
 /// six of them have none.
-fn between(mut values: Vec<f64>) -> Option<[f64; 2]> {
+pub fn between(mut values: Vec<f64>) -> Option<[f64; 2]> {
     values.sort_by(f64::total_cmp);
     let len = values.len();
     // How likely it is that at most so many of them lie on one side of the true median.
@@ -224,6 +225,11 @@ pub fn short(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_that_nobody_shortens_tells_how_certain_it_is() {
+        assert!(between(vec![1.0; crate::measures::Extent::FULL.rounds]).is_some());
+    }
 
     #[test]
     fn medians_and_pairs() {

@@ -1,6 +1,6 @@
 //! What was aimed at, and whether it was met.
 
-use crate::report::Table;
+use crate::report::{Summary, Table, between};
 
 /// What a median is held against.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub struct Verdict {
     pub aim: String,
     pub measured: f64,
     pub met: bool,
-    /// Whether what the rounds spread does not reach to the other side of the aim.
+    /// Whether there are rounds enough to tell, and what they spread does not reach to the other side of the aim.
     pub certain: bool,
 }
 
@@ -79,35 +79,34 @@ impl Aim {
         let found = table.summaries.iter().find(|one| one.who == self.who)?;
         let first = table.summaries.first()?;
         let (to, unit) = (&first.who, self.unit);
-        let (measured, met, aim) = match self.bound {
+        // What comes out, whether that is enough, what was aimed at, and where what came out may lie as well.
+        let (measured, met, aim, spread) = match self.bound {
             Bound::Least(least) => {
                 let ratio = found.ratio?;
-                (ratio, ratio >= least, format!("at least {least} of {to}"))
+                (ratio, ratio >= least, format!("at least {least} of {to}"), found.between)
             }
             Bound::Most(most) => {
                 let ratio = found.ratio?;
-                (ratio, ratio <= most, format!("at most {most} of {to}"))
+                (ratio, ratio <= most, format!("at most {most} of {to}"), found.between)
             }
             Bound::Above(most) => {
                 let more = found.median - first.median;
-                (more, more <= most, format!("at most {most} more than {to}"))
+                let spread = between(pairs(found, first, |one, other| one - other));
+                (more, more <= most, format!("at most {most} more than {to}"), spread)
             }
             Bound::Absolute(most) => {
-                (found.median, found.median <= most, format!("at most {most}"))
+                let spread = between(found.values.clone());
+                (found.median, found.median <= most, format!("at most {most}"), spread)
             }
             Bound::Beats(whom, least) => {
                 let other = table.summaries.iter().find(|one| one.who == whom)?;
                 let ratio = found.ratio? / other.ratio?;
-                (ratio, ratio >= least, format!("at least {least} of {whom}"))
+                let spread = between(pairs(found, other, |one, other| one / other));
+                (ratio, ratio >= least, format!("at least {least} of {whom}"), spread)
             }
         };
-        let certain = match (self.bound, found.between) {
-            (Bound::Least(bound) | Bound::Most(bound), Some([least, most])) => {
-                !(least..=most).contains(&bound)
-            }
-            (Bound::Least(_) | Bound::Most(_), None) => false,
-            (Bound::Above(_) | Bound::Absolute(_) | Bound::Beats(..), _) => true,
-        };
+        let certain =
+            spread.is_some_and(|[least, most]| !(least..=most).contains(&self.bound.number()));
         Some(Verdict {
             what: format!("{}, {unit}: {}", self.measure, self.who),
             aim,
@@ -116,6 +115,23 @@ impl Aim {
             certain,
         })
     }
+}
+
+impl Bound {
+    fn number(self) -> f64 {
+        match self {
+            Self::Least(number)
+            | Self::Most(number)
+            | Self::Above(number)
+            | Self::Absolute(number)
+            | Self::Beats(_, number) => number,
+        }
+    }
+}
+
+/// Of each round.
+fn pairs(one: &Summary, other: &Summary, of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    one.values.iter().zip(&other.values).map(|(one, other)| of(*one, *other)).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +156,36 @@ mod tests {
         let verdicts = verdicts(&report.tables());
         let judged: Vec<_> = verdicts.iter().map(|one| (one.met, one.certain)).collect();
         // The rate, the cost, and the connections of one round: beside the kernel's, beside snid's.
-        assert_eq!(judged, [(true, false), (false, true), (true, false), (false, true)]);
+        assert_eq!(judged, [(true, false), (false, true), (true, false), (false, false)]);
+    }
+
+    /// Those aims that are no ratio to who came first, too.
+    #[test]
+    fn one_round_makes_nothing_certain_and_six_alike_do() {
+        let rounds = |values: &[f64]| {
+            let mut report = Report::default();
+            for value in values {
+                report.add(Row::new("at rest", "CPU %", BY_NAME, *value));
+                for (who, rate) in [("kernel IPv6", 9.0), (BY_NAME, 6.0), ("snid", 100.0 * value)] {
+                    report.add(Row::new("connections, 64 at a time", "per second", who, rate));
+                }
+                for (who, octets) in [("kernel IPv6", 1000.0), (BY_NAME, 1500.0 + 500.0 * value)] {
+                    let (measure, unit) = ("100000 idle connections", "octets each, whole machine");
+                    report.add(Row::new(measure, unit, who, octets));
+                }
+            }
+            let verdicts = verdicts(&report.tables());
+            // The connections beside the kernel's come first.
+            assert_eq!(verdicts.len(), 4);
+            verdicts[1..].iter().map(|one| (one.met, one.certain)).collect::<Vec<_>>()
+        };
+        // With 0.02, snid has 2 of our 6, and idle connections cost 510 octets more; with 0.3, 30 and 650.
+        assert_eq!(rounds(&[0.02]), [(true, false), (true, false), (true, false)]);
+        assert_eq!(rounds(&[0.02; 5]), [(true, false), (true, false), (true, false)]);
+        assert_eq!(rounds(&[0.02; 6]), [(true, true), (true, true), (true, true)]);
+        assert_eq!(rounds(&[0.3; 6]), [(false, true), (false, true), (false, true)]);
+        let mixed = [0.02, 0.3, 0.02, 0.02, 0.02, 0.02];
+        assert_eq!(rounds(&mixed), [(true, false), (true, false), (true, false)]);
     }
 
     #[test]

@@ -107,3 +107,28 @@ fn each_fault_of_the_host_is_found() {
         assert_found(&machine(&files, good()), verdict, what);
     }
 }
+
+/// Turned on first, forwarding would end what router advertisements have given.
+#[test]
+fn the_default_route_outlives_the_remedy() {
+    let remedy = |accept_ra| {
+        let files = [
+            ("proc/sys/net/ipv6/conf/all/forwarding", "0\n"),
+            ("proc/sys/net/ipv6/conf/eth0/accept_ra", accept_ra),
+        ];
+        let findings = machine(&files, good());
+        findings.into_iter().find(|one| one.check == "forwarding").unwrap().remedy
+    };
+    for (accept_ra, starts) in [
+        (
+            "1\n",
+            "if its default route comes by router advertisement, first sysctl -w net.ipv6.conf.eth0.accept_ra=2",
+        ),
+        ("0\n", "sysctl -w net.ipv6.conf.all.forwarding=1"),
+        ("2\n", "sysctl -w net.ipv6.conf.all.forwarding=1"),
+    ] {
+        let remedy = remedy(accept_ra);
+        assert!(remedy.starts_with(starts), "{remedy}");
+        assert!(remedy.contains("net.ipv6.conf.all.forwarding=1"), "{remedy}");
+    }
+}
