@@ -162,7 +162,7 @@ async fn reload(reloads: &mpsc::Sender<reconciler::Reload>) {
     }
     match answered.await {
         Ok(Ok(changes)) => tracing::info!(?changes, "configuration reloaded"),
-        Ok(Err(refusal)) => tracing::error!("{refusal}"),
+        Ok(Err(refused)) => tracing::error!("{}", refused.message),
         Err(_) => {}
     }
 }

@@ -20,7 +20,7 @@ mod reload;
 mod sizes;
 
 pub use lessons::Lesson;
-pub use reload::Reload;
+pub use reload::{Refused, Reload};
 pub use sizes::is_news;
 
 use super::{
@@ -121,7 +121,8 @@ impl Reconciler {
                 }
                 Some(answer) = reloads.recv() => {
                     let result = self.reload().await;
-                    self.shared.note_reload(result.as_ref().err().cloned());
+                    let refused = result.as_ref().err();
+                    self.shared.note_reload(refused.map(|refused| refused.message.clone()));
                     let _ = answer.send(result);
                 }
             }

@@ -193,6 +193,7 @@ impl Client {
             | Outcome::Crowded
             | Outcome::EarlyData
             | Outcome::Replaced
+            | Outcome::PortTaken
             | Outcome::TableFull
             | Outcome::NotInstalled => Seen::Reset,
         };

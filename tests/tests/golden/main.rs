@@ -18,6 +18,7 @@ mod mss;
 mod next_hops;
 mod policy;
 mod shield;
+mod site_numbers;
 mod speed;
 mod spoofing;
 mod storm;

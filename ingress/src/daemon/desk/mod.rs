@@ -15,9 +15,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{engine::Request as Ask, history::History, reconciler::Reload, shared::Shared};
+use super::{
+    engine::Request as Ask,
+    history::History,
+    reconciler::{Refused, Reload},
+    shared::Shared,
+};
 use crate::{
-    control::{Connections, Control, ErrorKind, Filter, Flow, FlowState, Flows, Request, Response},
+    control::{Connections, Control, Filter, Flow, FlowState, Flows, Request, Response},
     dataplane::Counters,
     handshake::ClientTuple,
 };
@@ -97,7 +102,7 @@ impl Desk {
         }
         match answered.await {
             Ok(Ok(changes)) => Response::Reloaded { changes },
-            Ok(Err(message)) => Response::Error { kind: ErrorKind::Configuration, message },
+            Ok(Err(Refused { kind, message })) => Response::Error { kind, message },
             Err(_) => Response::failed("the reconciler has stopped"),
         }
     }

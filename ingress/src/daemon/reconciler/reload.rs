@@ -5,22 +5,46 @@ use tokio::sync::oneshot;
 use super::{Reconciler, sizes::Sizes};
 use crate::{
     config::Config,
+    control::ErrorKind,
     daemon::{plan::Known, warden::Warden},
 };
 
-/// A request to read the configuration again: what has changed, or why it was refused.
-pub type Reload = oneshot::Sender<Result<Vec<String>, String>>;
+/// A request to read the configuration again: what has changed, or why nothing has.
+pub type Reload = oneshot::Sender<Result<Vec<String>, Refused>>;
+
+/// Why the old configuration stays in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whether the new one is to blame.
+    pub kind: ErrorKind,
+    /// For the operator.
+    pub message: String,
+}
+
+impl Refused {
+    fn wrong(reason: impl ToString) -> Self {
+        Self { kind: ErrorKind::Configuration, message: reason.to_string() }
+    }
+
+    fn failed(error: &anyhow::Error) -> Self {
+        Self {
+            kind: ErrorKind::Failed,
+            message: format!("the old configuration stays in force: {error:#}"),
+        }
+    }
+}
 
 impl Reconciler {
     /// Reads the configuration again and puts it in force, whole or not at all.
-    pub(super) async fn reload(&mut self) -> Result<Vec<String>, String> {
+    pub(super) async fn reload(&mut self) -> Result<Vec<String>, Refused> {
         let old = self.shared.config();
-        let new = Config::load(&self.shared.path).map_err(|error| error.to_string())?;
-        fixed(&old, &new)?;
+        let new = Config::load(&self.shared.path).map_err(Refused::wrong)?;
+        fixed(&old, &new).map_err(Refused::wrong)?;
         let changes = changes(&old, &new);
-        let network = self.netlink.snapshot().await.map_err(|error| format!("{error:#}"))?;
+        let failed = |error| Refused::failed(&error);
+        let network = self.netlink.snapshot().await.map_err(failed)?;
         // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
-        let known = self.maps.listeners.list().map_err(|error| format!("{error:#}"))?;
+        let known = self.maps.listeners.list().map_err(failed)?;
         if old.uplink != new.uplink {
             self.warden = Warden::default();
         }
@@ -29,7 +53,7 @@ impl Reconciler {
             if self.apply(&old, &network, &known).is_err() {
                 self.distrust();
             }
-            return Err(format!("the old configuration stays in force: {error:#}"));
+            return Err(failed(error));
         }
         self.sizes = Sizes::default();
         self.shared.announced.forget();
