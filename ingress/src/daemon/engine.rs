@@ -14,7 +14,7 @@ use aya::maps::{MapData, RingBuf};
 use ingress_common::maps::{BackendKey, ClientKey, CookieKeys};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
@@ -23,7 +23,7 @@ use owners::Owners;
 
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
-    dataplane::{Debts, FlowMaps, Marks, Pins, Secrets},
+    dataplane::{Debts, FlowMaps, Marks, Secrets},
     flows::{FlowTable, Survey},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
@@ -35,8 +35,12 @@ mod actions;
 mod inherit;
 mod killing;
 mod owners;
+mod requests;
+mod sweep;
 pub mod thread;
 mod upcalls;
+
+pub use requests::{Handshake, Request};
 
 /// The programs take a daemon for gone after three of these.
 const BEAT: Duration = Duration::from_secs(1);
@@ -46,28 +50,6 @@ const SWEEP: Duration = Duration::from_secs(20);
 const BATCH: usize = 128;
 /// Until an alarm that nobody has set.
 const NEVER: Duration = Duration::from_secs(3600);
-
-/// What others may ask of the engine.
-pub enum Request {
-    /// The handshakes in progress.
-    Handshakes(oneshot::Sender<Vec<Handshake>>),
-    /// How many flows there are.
-    FlowCount(oneshot::Sender<u64>),
-    /// End these flows; how many there were.
-    Kill(Vec<ClientTuple>, oneshot::Sender<u64>),
-}
-
-/// A handshake in progress, for `ingressctl flows`.
-pub struct Handshake {
-    /// Whose.
-    pub tuple: ClientTuple,
-    /// The name, once known.
-    pub host: Option<String>,
-    /// The backend that is being tried.
-    pub backend: Option<Backend>,
-    /// How long it has taken so far.
-    pub age: Duration,
-}
 
 type Resolved = (ClientTuple, HostName, Result<Vec<Backend>, ResolveError>);
 
@@ -270,50 +252,6 @@ impl Core {
     fn on_resolved(&mut self, (tuple, host, result): Resolved) {
         let result = result.and_then(|backends| self.reachable(tuple, backends));
         self.on_event(Event::Resolved { tuple, host, result });
-    }
-
-    fn on_request(&mut self, request: Request) {
-        match request {
-            Request::Handshakes(answer) => {
-                let list = self.handshakes.iter().map(|handshake| Handshake {
-                    tuple: handshake.tuple,
-                    host: handshake.host.map(|host| host.as_str().to_owned()),
-                    backend: handshake.backend.cloned(),
-                    age: handshake.started.elapsed(),
-                });
-                let _ = answer.send(list.collect());
-            }
-            Request::FlowCount(answer) => {
-                let _ = answer.send(self.flows.len());
-            }
-            Request::Kill(tuples, answer) => {
-                let killed = tuples.into_iter().filter(|tuple| self.kill(*tuple)).count();
-                let _ = answer.send(killed as u64);
-            }
-        }
-    }
-
-    /// Looking through a large table takes longer than a handshake may wait.
-    fn start_survey(&self) {
-        let (results, shared) = (self.survey_results.clone(), self.shared.clone());
-        self.elsewhere.spawn_blocking(move || {
-            let maps = Pins::open(&shared.config().daemon.bpffs)
-                .and_then(|pins| FlowMaps::open(pins.maps()));
-            match maps {
-                Ok(maps) => {
-                    let _ = results.blocking_send(Survey::of(&maps, boot_nanos()));
-                }
-                Err(error) => tracing::error!("flows cannot be looked through: {error:#}"),
-            }
-        });
-    }
-
-    fn on_survey(&mut self, survey: &Survey) {
-        for (flow, cause) in self.flows.sweep(survey, boot_nanos()) {
-            self.shared.tally.closed(cause);
-            let client = flow.tuple.client;
-            tracing::debug!(%client, cause = cause.as_str(), "a flow has ended");
-        }
     }
 }
 
