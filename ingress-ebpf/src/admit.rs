@@ -55,12 +55,6 @@ pub fn again<const L2: usize>(
     admit(packet, segment, listener, Some(flow))
 }
 
-/// Whether the key's port is listed on its address.
-#[inline(always)]
-pub fn is_listed(key: &ClientKey) -> bool {
-    listener(key).is_some()
-}
-
 /// A packet that ends here if its port is listed, and is the kernel's otherwise.
 #[inline(always)]
 pub fn refuse_listed(key: &ClientKey, reason: DropReason) -> Verdict {

@@ -50,12 +50,10 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         Destination::Site => devices::site(from.site),
         // A router on the way may speak from an address of its own; only its ICMPv6 errors have business
         // behind the NAT46 prefix.
-        Destination::Kernel => match to.destination() {
-            Destination::Nat46 => return to_client::icmp_error(packet, &ip),
-            Destination::Kernel | Destination::World | Destination::Site | Destination::Here => {
-                return Err(Verdict::Kernel);
-            }
-        },
+        Destination::Kernel | Destination::Here if to.destination() == Destination::Nat46 => {
+            return to_client::icmp_error(packet, &ip);
+        }
+        Destination::Kernel => return Err(Verdict::Kernel),
         Destination::World | Destination::Nat46 | Destination::Here => None,
     };
     let home = match home {

@@ -114,12 +114,20 @@ fn upgraded(stage: &Stage, vps: &Container) -> Result<()> {
     vps.run(&format!("dpkg --install {}", vps.package(2)?))?;
     ensure!(main_pid(vps)? != before, "the old daemon still runs");
     ensure!(flowing()?, "the flow is forgotten: {:?}", flows(vps)?);
+    healthy(vps)?;
     let download = download.join().expect("no panic")?;
     assert_eq!((download.error(), download.exit_code()), ("", 0));
     let sent = fs::read(stage.web.root().join("package.bin"))?;
     ensure!(fs::read(&download.body)? == sent, "the file came otherwise than it was");
     // What the operator has written is theirs.
     ensure!(vps.run(&format!("cat {CONFIG}"))?.contains(SITE_PREFIX), "the configuration is lost");
+    Ok(())
+}
+
+/// The next daemon has the same rights as the first, and has to find everything in its place with them.
+fn healthy(vps: &Container) -> Result<()> {
+    let doctor = vps.shell("ingressctl doctor")?;
+    ensure!(doctor.status.success(), "{}", text(&doctor));
     Ok(())
 }
 

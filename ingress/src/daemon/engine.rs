@@ -11,10 +11,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::maps::{BackendKey, ClientKey, CookieKeys};
+use ingress_common::maps::{BackendKey, CookieKeys};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
+    task::yield_now,
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
@@ -24,7 +25,7 @@ use owners::Owners;
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Secrets},
-    flows::{FlowTable, Survey},
+    flows::{FlowTable, Survey, client_key},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
@@ -48,6 +49,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(20);
 /// Upcalls taken in one go, between which everything else gets its turn.
 const BATCH: usize = 128;
+/// How long upcalls may follow each other without a look at the clock and the other sources: a ring that is never
+/// empty gives no reason to wait, and the runtime looks only then.
+const WITHOUT_REST: Duration = Duration::from_millis(5);
 /// Until an alarm that nobody has set.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -88,7 +92,7 @@ struct Core {
     /// Whose owed octets a backend's acknowledgment covers.
     watched: Owners,
     /// Whose flow has been written, and whose packets need not be handed up any more.
-    settled: Vec<(ClientKey, BackendKey)>,
+    settled: Vec<(ClientTuple, BackendKey)>,
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
@@ -96,6 +100,8 @@ struct Core {
     killed: Vec<Killed>,
     /// Of log lines about refusals.
     ration: Ration,
+    /// Of those about a full map of debts.
+    debt_ration: Ration,
     started: Instant,
     /// Names that were known when they were asked for, until the actions before them are done.
     known: Vec<Resolved>,
@@ -141,6 +147,7 @@ impl Engine {
             refused: HashMap::new(),
             killed: Vec::new(),
             ration: Ration::new(Instant::now()),
+            debt_ration: Ration::new(Instant::now()),
             started: Instant::now(),
             known: Vec::new(),
             resolutions,
@@ -177,6 +184,7 @@ impl Engine {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::with_capacity(BATCH);
         let mut alarm = pin!(sleep(NEVER));
+        let mut rested = Instant::now();
         loop {
             if let Some(timeout) = self.core.handshakes.next_timeout()
                 && timeout < alarm.deadline().into_std()
@@ -188,6 +196,10 @@ impl Engine {
                     read.context("read the ring buffer")?;
                     for event in events.drain(..) {
                         self.core.on_upcall(event);
+                    }
+                    if rested.elapsed() >= WITHOUT_REST {
+                        yield_now().await;
+                        rested = Instant::now();
                     }
                 }
                 Some(resolved) = self.resolved.recv() => self.core.on_resolved(resolved),
@@ -240,9 +252,9 @@ impl Core {
         }
         self.actions = actions;
         // The programs look for a flow before they look for marks, so these can wait until all is sent.
-        while let Some((client_key, backend_key)) = self.settled.pop() {
-            self.marks.unpend(&client_key);
-            self.unexpect(&backend_key);
+        while let Some((tuple, key)) = self.settled.pop() {
+            self.marks.unpend(&client_key(tuple));
+            self.unexpect(tuple, &key);
         }
         while let Some(resolved) = self.known.pop() {
             self.on_resolved(resolved);

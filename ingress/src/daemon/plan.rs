@@ -98,7 +98,7 @@ fn routes(
     uplink: Option<&Link>,
     tunnels: &[Option<&Link>],
 ) -> HashMap<Ipv6Net, Route> {
-    let mut metrics: HashMap<Ipv6Net, u32> = HashMap::new();
+    let mut ranks: HashMap<Ipv6Net, Option<u32>> = HashMap::new();
     let mut routes = HashMap::new();
     let never: Vec<Ipv6Net> = NEVER_FORWARDED
         .iter()
@@ -108,12 +108,13 @@ fn routes(
         if never.iter().any(|net| net.contains(&route.destination)) {
             continue;
         }
-        let known = metrics.entry(route.destination).or_insert(u32::MAX);
         // Of two routes to one prefix the smaller metric counts; the local table comes before all.
-        if route.forwards && route.metric >= *known && routes.contains_key(&route.destination) {
+        let rank = if route.local { None } else { Some(route.metric) };
+        let known = ranks.entry(route.destination).or_insert(rank);
+        if rank >= *known && routes.contains_key(&route.destination) {
             continue;
         }
-        *known = if route.forwards { route.metric } else { 0 };
+        *known = rank;
         let leads = |link: Option<&Link>| {
             link.is_some_and(|link| {
                 !route.through.is_empty() && route.through.iter().all(|index| *index == link.index)

@@ -44,6 +44,8 @@ pub struct Attached {
 
 /// The first kernel with tcx.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+/// What the kernel tells of this process's open descriptors.
+const DESCRIPTORS: &str = "/proc/self/fdinfo";
 /// Our place among the filters of a clsact qdisc, fixed so that the next daemon finds it.
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 0x1e55);
@@ -74,7 +76,7 @@ pub(super) fn attach(
     let kernel = KernelVersion::current().map_err(|error| anyhow!("kernel version: {error}"))?;
     let how = if kernel >= TCX { Attachment::Tcx } else { Attachment::Clsact };
     let link = match how {
-        Attachment::Tcx => Some(by_link(program, pins, interface)?),
+        Attachment::Tcx => Some(by_link(program, pins, interface, index)?),
         Attachment::Clsact => {
             by_filter(program, pins, interface)?;
             None
@@ -97,14 +99,19 @@ pub(super) fn detach(pins: &Pins, interface: &str) {
 }
 
 /// The pinned link keeps the program attached; its replacement is atomic.
-fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Result<FdLink> {
+fn by_link(
+    program: &mut SchedClassifier,
+    pins: &Pins,
+    interface: &str,
+    index: u32,
+) -> Result<FdLink> {
     let path = pins.link(interface);
     if let Some(link) = pinned(&path)? {
         match program.attach_to_link(link) {
             Ok(id) => {
-                let link = program.take_link(id)?;
-                if is_at(program, interface)? {
-                    return Ok(link.try_into()?);
+                let link: FdLink = program.take_link(id)?.try_into()?;
+                if interface_of(&link)? == Some(index) {
+                    return Ok(link);
                 }
                 // The interface that it was made for has another name now, and this one is new.
                 tracing::debug!(interface, "the pinned link is another interface's");
@@ -128,12 +135,19 @@ fn by_link(program: &mut SchedClassifier, pins: &Pins, interface: &str) -> Resul
     Ok(pinned.with_context(|| format!("pin the link at {}", path.display()))?.into())
 }
 
-/// Whether the program is attached there.
-fn is_at(program: &SchedClassifier, interface: &str) -> Result<bool> {
-    let id = program.info()?.id();
-    let (_, attached) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
-        .with_context(|| format!("ask what is attached to {interface}"))?;
-    Ok(attached.iter().any(|other| other.id() == id))
+/// The index of the interface that a link belongs to, as the kernel shows it of an open descriptor. To ask what is
+/// attached to an interface would take CAP_SYS_ADMIN.
+fn interface_of(link: &FdLink) -> Result<Option<u32>> {
+    let id = link.info()?.id().to_string();
+    let descriptors = fs::read_dir(DESCRIPTORS).with_context(|| format!("list {DESCRIPTORS}"))?;
+    // One that is closed meanwhile cannot be read, and is not ours.
+    let shown = descriptors.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let ours = shown.into_iter().find(|shown| field(shown, "link_id") == Some(&id));
+    Ok(ours.and_then(|shown| field(&shown, "ifindex")?.parse().ok()))
+}
+
+fn field<'a>(shown: &'a str, name: &str) -> Option<&'a str> {
+    shown.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 
 fn pinned(path: &std::path::Path) -> Result<Option<SchedClassifierLink>> {

@@ -18,6 +18,8 @@ pub struct Route<Net = Ipv6Net, Address = Ipv6Addr> {
     pub metric: u32,
     /// Whether packets go on from here, rather than ending at this host or being refused.
     pub forwards: bool,
+    /// Whether it is of the local table, which comes before the main one.
+    pub local: bool,
     /// The router that every packet of this route is handed to, where there is no doubt of that.
     pub router: Option<Address>,
 }
@@ -30,27 +32,27 @@ const RT_TABLE_LOCAL: u32 = 255;
 
 impl Route {
     pub(super) fn read(message: &RouteMessage) -> Option<Self> {
-        let Route { destination, through, metric, forwards, router } =
+        let Route { destination, through, metric, forwards, local, router } =
             read(message, Ipv6Addr::UNSPECIFIED.into())?;
         let IpNet::V6(destination) = destination else { return None };
         let router = match router {
             Some(IpAddr::V6(router)) => Some(router),
             Some(IpAddr::V4(_)) | None => None,
         };
-        Some(Self { destination, through, metric, forwards, router })
+        Some(Self { destination, through, metric, forwards, local, router })
     }
 }
 
 impl Route4 {
     pub(super) fn read(message: &RouteMessage) -> Option<Self> {
-        let Route { destination, through, metric, forwards, router } =
+        let Route { destination, through, metric, forwards, local, router } =
             read(message, Ipv4Addr::UNSPECIFIED.into())?;
         let IpNet::V4(destination) = destination else { return None };
         let router = match router {
             Some(IpAddr::V4(router)) => Some(router),
             Some(IpAddr::V6(_)) | None => None,
         };
-        Some(Self { destination, through, metric, forwards, router })
+        Some(Self { destination, through, metric, forwards, local, router })
     }
 }
 
@@ -98,7 +100,7 @@ fn read(message: &RouteMessage, everywhere: IpAddr) -> Option<Route<IpNet, IpAdd
     let destination = IpNet::new(destination, header.destination_prefix_length).ok()?;
     let forwards = main && header.kind == RouteType::Unicast;
     let router = router.filter(|_| forwards && !doubtful);
-    Some(Route { destination, through, metric, forwards, router })
+    Some(Route { destination, through, metric, forwards, local, router })
 }
 
 fn address(value: &RouteAddress) -> Option<IpAddr> {

@@ -17,7 +17,14 @@ fn numbers_of_sites_that_are_no_more_lead_nowhere() {
     let at = |number: u32| sites.get(&number, 0).unwrap();
     tables.devices.set_sites(&[(0, home), (1, office)]).unwrap();
     assert_eq!([0, 1, 2].map(at), [home, office, Device::default()]);
-    // The first one is taken out of the configuration; the second keeps its number.
+    // The first one gets another name, and with it another number. Its flows go on, whatever becomes of the MTU.
+    let narrower = Device { mtu: 1280, ..home };
+    tables.devices.set_sites(&[(1, office), (2, narrower)]).unwrap();
+    assert_eq!([0, 1, 2].map(at), [narrower, office, narrower]);
+    // It is taken out of the configuration; the second keeps its number.
     tables.devices.set_sites(&[(1, office)]).unwrap();
     assert_eq!([0, 1, 2].map(at), [Device::default(), office, Device::default()]);
+    // A tunnel that is away is nobody's.
+    tables.devices.set_sites(&[(1, Device::default())]).unwrap();
+    assert_eq!([0, 1, 2].map(at), [Device::default(); 3]);
 }

@@ -52,7 +52,8 @@ fn from_a_site() {
         (OTHER_SITE, SOURCE, Fate::Dropped(FROM_SITE)),
         (HERE, WORLD, Fate::Dropped(FROM_SITE)),
         (HERE, OTHER_SITE, Fate::Dropped(FROM_SITE)),
-        (HERE, SOURCE, Fate::Dropped(FROM_SITE)),
+        (HERE, SOURCE, Fate::Dropped(DropReason::Untranslatable)),
+        (HERE, HERE, Fate::Dropped(FROM_SITE)),
         // Router solicitations, neighbour discovery, pings of the tunnel's own addresses.
         ("fe80::1".parse().unwrap(), "fe80::2".parse().unwrap(), Fate::Kernel),
     ];

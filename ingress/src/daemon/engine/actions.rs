@@ -38,13 +38,13 @@ impl Core {
             }
             Action::Unexpect { tuple, backend } => {
                 let (_, key) = keys(tuple, backend.address, backend.source);
-                self.unexpect(&key);
+                self.unexpect(tuple, &key);
             }
             Action::Owe { tuple, owed } => {
                 self.owing.insert(tuple);
                 // Clients can fill the map, and the log with it.
                 if let Err(error) = self.debts.set(&client_key(tuple), &debt(&owed))
-                    && self.ration.take(Instant::now()).is_some()
+                    && self.debt_ration.take(Instant::now()).is_some()
                 {
                     tracing::warn!("a restart would lose what a client has sent: {error:#}");
                 }
@@ -84,7 +84,7 @@ impl Core {
     }
 
     fn install(&mut self, tuple: ClientTuple, splice: &Splice) {
-        let (client_key, backend_key) = keys(tuple, splice.backend.address, splice.backend.source);
+        let (_, backend_key) = keys(tuple, splice.backend.address, splice.backend.source);
         match self.flows.install(tuple, splice, boot_nanos()) {
             Ok(()) => {
                 Tally::bump(&self.shared.tally.opened);
@@ -102,7 +102,7 @@ impl Core {
                 self.refused.insert(tuple, (outcome, splice.delta()));
             }
         }
-        self.settled.push((client_key, backend_key));
+        self.settled.push((tuple, backend_key));
     }
 
     fn learn_size(&self, listen: SocketAddrV4, splice: &Splice) {
@@ -169,6 +169,9 @@ impl Core {
         let before = backends.len();
         backends.retain(|backend| {
             let (_, key) = keys(tuple, backend.address, backend.source);
+            if self.expected.get(&key).is_some_and(|owner| owner != tuple) {
+                return false;
+            }
             match self.flows.make_way(tuple, &key) {
                 Way::Free => true,
                 Way::Cleared => {
@@ -181,9 +184,12 @@ impl Core {
         if backends.is_empty() && before > 0 { Err(ResolveError::PortTaken) } else { Ok(backends) }
     }
 
-    pub(super) fn unexpect(&mut self, key: &BackendKey) {
-        self.expected.remove(key);
-        self.marks.unexpect(key);
+    /// Only the owner's word counts: somebody else may expect the same by now.
+    pub(super) fn unexpect(&mut self, owner: ClientTuple, key: &BackendKey) {
+        if self.expected.get(key).is_none_or(|known| known == owner) {
+            self.expected.remove(key);
+            self.marks.unexpect(key);
+        }
     }
 
     /// A name that is known needs no task, which would be a way to another thread and back.

@@ -9,7 +9,8 @@ fn link(index: u32, mtu: u32, ethernet: bool) -> Link {
 
 fn route(destination: &str, through: &[u32], metric: u32, forwards: bool) -> netlink::Route {
     let destination = destination.parse().unwrap();
-    netlink::Route { destination, through: through.to_vec(), metric, forwards, router: None }
+    let (through, local) = (through.to_vec(), !forwards && metric == 0);
+    netlink::Route { destination, through, metric, forwards, local, router: None }
 }
 
 fn network() -> Snapshot {
@@ -68,6 +69,24 @@ fn the_better_of_two_routes_counts() {
         what(&plan(&Config::of_one_home(), &[0], &network, &Known::new()), "::/0"),
         Some(Destination::Kernel)
     );
+}
+
+/// As the README has it, on a VPS whose provider has put the prefix on the link as well; and the kernel's last resort.
+#[test]
+fn a_refusal_that_is_the_worse_route_does_not_count() {
+    for turned in [false, true] {
+        let mut network = network();
+        network.routes.push(route("2001:db8:7::/64", &[2], 256, true));
+        network.routes.push(route("2001:db8:7::/64", &[], 1024, false));
+        network.routes.push(route("::/0", &[1], u32::MAX, false));
+        if turned {
+            network.routes.reverse();
+        }
+        let plan = plan(&Config::of_one_home(), &[0], &network, &Known::new());
+        assert_eq!(what(&plan, "2001:db8:7::/64"), Some(Destination::World));
+        assert_eq!(what(&plan, "::/0"), Some(Destination::World));
+        assert_eq!(what(&plan, "2001:db8:1:0:1::5/128"), Some(Destination::Here));
+    }
 }
 
 #[test]

@@ -31,7 +31,8 @@ impl Devices {
         self.uplink.set(0, device, 0).context("set the uplink")
     }
 
-    /// Sets the tunnels of all sites, by number; other numbers are nobody's any more, and what leads there ends.
+    /// Sets the tunnels of all sites, by number. Flows may still carry another number: that of a site that has another
+    /// name now, whose tunnel they keep, or of one that is no more, where they end.
     ///
     /// # Errors
     /// As above.
@@ -39,13 +40,13 @@ impl Devices {
         for (number, device) in sites {
             self.set_site(*number, *device)?;
         }
-        for number in
-            (0..MAX_SITES as u16).filter(|nth| sites.iter().all(|(other, _)| other != nth))
-        {
-            if self.sites.get(&u32::from(number), 0).context("read a site's tunnel")?
-                != Device::default()
-            {
-                self.set_site(number, Device::default())?;
+        let others = (0..MAX_SITES as u16).filter(|nth| sites.iter().all(|(used, _)| used != nth));
+        for number in others {
+            let old = self.sites.get(&u32::from(number), 0).context("read a site's tunnel")?;
+            let same = sites.iter().find(|(_, device)| device.ifindex == old.ifindex);
+            let now = same.map_or_else(Device::default, |(_, device)| *device);
+            if now != old {
+                self.set_site(number, now)?;
             }
         }
         Ok(())

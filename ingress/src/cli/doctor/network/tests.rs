@@ -15,7 +15,14 @@ const GOOD: [(&str, &str); 2] = [
 
 fn route(destination: &str, through: u32, forwards: bool) -> Route {
     let destination = destination.parse().unwrap();
-    Route { destination, through: vec![through], metric: 1024, forwards, router: None }
+    Route {
+        destination,
+        through: vec![through],
+        metric: 1024,
+        forwards,
+        local: false,
+        router: None,
+    }
 }
 
 fn good() -> Snapshot {

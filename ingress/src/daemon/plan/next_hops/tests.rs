@@ -15,13 +15,13 @@ fn link(index: u32) -> Link {
 fn route(destination: &str, through: &[u32], router: Option<&str>) -> netlink::Route {
     let router = router.map(|router| router.parse().unwrap());
     let (destination, through) = (destination.parse().unwrap(), through.to_vec());
-    netlink::Route { destination, through, metric: 1024, forwards: true, router }
+    netlink::Route { destination, through, metric: 1024, forwards: true, local: false, router }
 }
 
 fn route4(destination: &str, through: &[u32], router: Option<&str>) -> netlink::Route4 {
     let router = router.map(|router| router.parse().unwrap());
     let (destination, through) = (destination.parse().unwrap(), through.to_vec());
-    netlink::Route { destination, through, metric: 0, forwards: true, router }
+    netlink::Route { destination, through, metric: 0, forwards: true, local: false, router }
 }
 
 fn network() -> Snapshot {
