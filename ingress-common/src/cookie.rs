@@ -105,7 +105,7 @@ pub fn check(
         } else if tag(keys, made, client, data, Proof::Place(before)) == cookie.0 >> 16 {
             near = true;
         }
-        // What lies near by the younger slot's tag may by chance be the beginning by the older one's.
+        // A match of the younger slot's place tag may be chance: the older slot may prove more.
         made = made.wrapping_sub(1);
         tries += 1;
     }

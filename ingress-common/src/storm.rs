@@ -104,7 +104,7 @@ impl Turns {
         if self.answers == 0 {
             self.since = millis;
         } else if self.answers >= STORM && millis.wrapping_sub(self.since) >= LASTING {
-            // The time stands, so that this does not last: what was in flight is gone by then.
+            // `repeated` stands, so this ends after `PROMPT`: what was in flight is gone then.
             return false;
         }
         if prompt && self.by != end as u16 {

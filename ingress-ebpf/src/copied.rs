@@ -5,8 +5,8 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-/// A header in a place where words begin. The headers' own types are made of octets, and the compiler takes them apart
-/// into these wherever it moves one, which takes longer than all else that is done with a packet.
+/// A header at an address aligned to eight. The headers' own types have alignment one, so the compiler moves them octet
+/// by octet, which takes longer than everything else that is done with a packet.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub struct Copied<T>(T);

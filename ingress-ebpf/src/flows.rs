@@ -43,8 +43,8 @@ pub fn add(counter: &mut u64, amount: u64) {
     }
 }
 
-/// The marks that a segment's flags leave on its half of the flow. Who goes on after a reset has sent none, or one that
-/// was not believed (RFC 7857 §2.2).
+/// This half's closing marks after a segment. One without RST clears the mark of an earlier RST: that was forged, or not
+/// accepted (RFC 7857 §2.2).
 #[inline(always)]
 pub fn closing(before: u8, flags: Flags) -> u8 {
     let mut closing = before;

@@ -1,6 +1,6 @@
 //! Where the policy is applied: to what comes from outside, and to what goes out, whose answers shall come in.
 //!
-//! Judged is before anything is left to the kernel, which would forward it all the same.
+//! Packets are judged before any is left to the kernel, which would forward it.
 
 use aya_ebpf::{
     macros::map,

@@ -23,7 +23,7 @@ pub fn is_fresh(now: u64) -> bool {
     }
 }
 
-/// The same, at most a tick ago: for whoever asks it of every packet, and would pay for the time of day.
+/// The same, cached for one tick of the kernel: reading the clock for every packet costs too much.
 #[inline(always)]
 pub fn was_fresh() -> bool {
     let Some(found) = FOUND.get_ptr_mut(0) else { return false };

@@ -1,8 +1,8 @@
 //! The programs at tc, and the one at XDP. A packet's way reads top to bottom: parse, look up, decide, emit.
 //!
 //! Each program at tc exists twice, for devices with an Ethernet header and for those without; a const generic
-//! `L2` carries the header's length through everything below. What the attributes wrap is inlined into what they
-//! make of it, or each packet would pay for a call more.
+//! `L2` carries the header's length through everything below. They are inlined into the entry points that the attribute
+//! macros generate, which saves a call per packet.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]

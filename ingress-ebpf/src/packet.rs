@@ -270,8 +270,8 @@ impl<const L2: usize> Packet<L2> {
     }
 }
 
-/// The length of an option area, for a helper: both bounds on one register, or older verifiers lose one. The
-/// upper one first: that makes the number one without a sign, of which newer verifiers lose the lower one.
+/// The length of an option area, for a helper: both bounds are checked on one register, or older verifiers lose one. The
+/// upper bound goes first: it makes the value unsigned, of which newer verifiers would else lose the lower bound.
 #[inline(always)]
 fn options_len(len: usize) -> Option<u32> {
     let len = opaque(len as u64);

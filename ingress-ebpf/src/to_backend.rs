@@ -29,8 +29,8 @@ const TCP_OFFSET: usize = 20;
 const CHECKSUM: usize = TCP_OFFSET + 16;
 /// What the network header gains.
 const GROWTH: i32 = 20;
-/// Who sends more than the backend's MSS is told so after a silence, which is what a lost segment looks like, and
-/// not while everything gets through.
+/// A client that exceeds the backend's MSS is told so only after this silence, in nanoseconds, which suggests a lost
+/// segment; not while everything gets through.
 const PAUSE: u64 = 100_000_000;
 
 /// A TCP segment over IPv4 whose headers have been read and found whole.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     checksum::Sum,
-    maps::{BackendKey, ToClient},
+    maps::{BackendKey, ToClient, WATCH_RANGE},
     splice::{Fields, OptionShift},
     storm::{self, End},
     tcp::{self, Flags, Seq},
@@ -45,9 +45,6 @@ const QUOTED_LEN: usize = TCP_OFFSET + 4;
 const SHRINKAGE: i32 = -20;
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
 const MAY_FRAGMENT: u32 = 1260;
-
-/// How far behind the watched number an acknowledgment may lie.
-const WATCH_RANGE: i32 = 1 << 24;
 
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
 #[inline(always)]
@@ -200,7 +197,7 @@ fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow:
     let ack = Seq(u32::from_be_bytes(tcp.ack_seq));
     // An acknowledgment far ahead is none of this connection, but of an older one on the same tuple.
     let ahead = ack.since(Seq(u32::from_be_bytes(flow.watched)));
-    if !(0..WATCH_RANGE).contains(&ahead) {
+    if !(0..WATCH_RANGE as i32).contains(&ahead) {
         return;
     }
     match upcall::hand_up(packet, Upcall::Acknowledged) {

@@ -19,7 +19,7 @@ use crate::packet::{Packet, now};
 static UPCALLS: RingBuf = RingBuf::pinned(8 << 20, 0);
 #[map]
 static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
-/// The same for what is about a flow: strangers cannot take it away, and with it what a flow learns of its path.
+/// The same for packets of flows: strangers cannot use it up, and so break a flow's path MTU discovery.
 #[map]
 static REPORTS: Array<Bucket> = Array::pinned(1, 0);
 /// By neighbourhood (/24) of clients, so that one cannot fill the ring for all.

@@ -6,8 +6,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub const CLIENT4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// A neighbour of the client that no kernel owns: for clients made of raw packets.
 pub const RAW_CLIENT4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
-/// The client's router.
-pub const CLIENT_ROUTER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The client, reached by IPv6.
 pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 2);
 /// The VPS's only IPv4 address.

@@ -3,7 +3,7 @@
 /// A ClientHello as it goes over the wire.
 #[derive(Clone, Debug)]
 pub struct Hello {
-    name: Option<String>,
+    name: String,
     padding: usize,
     record: usize,
 }
@@ -12,13 +12,7 @@ impl Hello {
     /// One for a name.
     #[must_use]
     pub fn for_name(name: &str) -> Self {
-        Self { name: Some(name.to_owned()), padding: 0, record: usize::MAX }
-    }
-
-    /// One that names nobody.
-    #[must_use]
-    pub fn without_name() -> Self {
-        Self { name: None, padding: 0, record: usize::MAX }
+        Self { name: name.to_owned(), padding: 0, record: usize::MAX }
     }
 
     /// Makes the handshake message at least so long.
@@ -73,11 +67,9 @@ impl Hello {
         let mut share = vec![0, 29];
         share.extend(vector16(&noise(32, 3)));
         add(51, &vector16(&share)); // key_share
-        if let Some(name) = &self.name {
-            let mut entry = vec![0];
-            entry.extend(vector16(name.as_bytes()));
-            add(0, &vector16(&entry)); // server_name
-        }
+        let mut entry = vec![0];
+        entry.extend(vector16(self.name.as_bytes()));
+        add(0, &vector16(&entry)); // server_name
         if self.padding > 0 {
             add(21, &vec![0; self.padding]); // padding
         }

@@ -8,13 +8,10 @@ use crate::netns::Namespace;
 use crate::shared::Stage;
 use crate::topology::Lab;
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::socket::sockopt::{Linger, ReuseAddr};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket,
-};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -136,18 +133,6 @@ impl Pair {
 pub fn client(lab: &Lab, port: u16) -> Result<TcpStream> {
     let target = SocketAddr::new(VPS4.into(), port);
     patient(lab.client.enter(|| TcpStream::connect_timeout(&target, PATIENCE))??)
-}
-
-/// The same from a port of one's choice, though it may have been used a moment ago.
-pub fn client_from(lab: &Lab, own: u16, port: u16) -> Result<TcpStream> {
-    lab.client.enter(|| {
-        let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-        setsockopt(&socket, ReuseAddr, &true)?;
-        let address = |ip: Ipv4Addr, port| SockaddrIn::from(SocketAddrV4::new(ip, port));
-        bind(socket.as_raw_fd(), &address(Ipv4Addr::UNSPECIFIED, own))?;
-        connect(socket.as_raw_fd(), &address(VPS4, port))?;
-        patient(TcpStream::from(socket))
-    })?
 }
 
 fn patient(stream: TcpStream) -> Result<TcpStream> {

@@ -69,6 +69,8 @@ fn a_flood_ends_at_it() -> Result<()> {
         let answer = stage.by_name(WWW, "/?behind-the-shield")?.args(&["--max-time", "5"]).run()?;
         assert_eq!(answer.status(), 200, "{}", answer.error());
     }
+    // The program at tc would answer as well.
+    assert!(attached(&stage)?);
     let sent = flood.stop();
     let answered = stage.daemon()?.metric(r#"syn_cookies_total{result="sent"}"#)?;
     println!("{sent} sent, {answered} answered");

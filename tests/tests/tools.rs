@@ -1,6 +1,7 @@
 //! `ingressctl` against a daemon at work: what it prints, in each form, and how it ends.
 
 use anyhow::{Context, Result, bail};
+use ingress_common::maps::ABI;
 use ingress_tests::addresses::{DB, UNKNOWN, WWW};
 use ingress_tests::cleanup;
 use ingress_tests::client::{Answer, random_file};
@@ -216,7 +217,7 @@ fn a_full_table_is_an_outcome_of_its_own() -> Result<()> {
     end(&stage, first)?;
     stage.daemon_mut()?.stop()?;
     once(&stage.lab, &usual, &[], &["detach"])?;
-    assert!(!cleanup::bpffs(stage.lab.id()).join("v1").exists());
+    assert!(!cleanup::bpffs(stage.lab.id()).join(format!("v{ABI}")).exists());
     stage.daemon()?.configure(&usual)?;
     stage.daemon_mut()?.resume()?;
     assert_ne!(second.exit_code(), 0, "there is no room");

@@ -16,9 +16,9 @@ pub struct Debt {
     pub window: u16,
     /// Octets used of `octets`.
     pub len: u16,
-    /// Where `stamped` is one: the latest of the client's clock, and the one time that it was shown.
+    /// If `stamped`: the latest TSval of the client.
     pub clock: [u8; 4],
-    /// See `clock`.
+    /// If `stamped`: the TSval in our SYN-ACK.
     pub shown: [u8; 4],
     /// One where the client was promised timestamps.
     pub stamped: u8,

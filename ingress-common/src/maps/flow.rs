@@ -132,6 +132,10 @@ impl ToBackend {
     }
 }
 
+/// How far beyond [`ToClient::watched`] an acknowledgment is believed, in octets: no client has sent that much by then,
+/// and one of an older connection on the same tuple may lie anywhere.
+pub const WATCH_RANGE: u32 = 1 << 24;
+
 /// Backend → client. Written once by the daemon, as [`ToBackend`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -163,9 +163,9 @@ impl Connection {
     }
 }
 
-/// Whether a packet from outside may go on with what began before the rules last changed, at `changed`; zero
-/// where there were none before. A TCP segment that begins nothing is refused by every host that does not wait for
-/// it, so for that there is time. The inside answers, and has an entry.
+/// Whether a packet from outside may belong to what began before the rules changed at `changed` (zero: there were none
+/// before). A TCP segment without SYN may do so for hours: a host that does not know its connection refuses it; one that
+/// does answers, which makes an entry.
 #[inline(always)]
 #[must_use]
 pub fn may_have_begun_before(protocol: u8, flags: Flags, changed: u64, now: u64) -> bool {
@@ -179,8 +179,8 @@ pub fn may_have_begun_before(protocol: u8, flags: Flags, changed: u64, now: u64)
     changed != 0 && age(changed, now) <= limit as i64
 }
 
-/// Nanoseconds from then till now. What another CPU has written a moment later has a negative age; what is older than the
-/// machine's boot, as tests make it, a right one.
+/// Nanoseconds from `then` to `now`, wrapping: negative if another CPU wrote `then` after we read the clock, and right for
+/// times before boot, which tests use.
 #[inline(always)]
 fn age(then: u64, now: u64) -> i64 {
     now.wrapping_sub(then) as i64

@@ -1,8 +1,6 @@
 //! The types in the policy's maps. All integers in keys of tries are in network order, since a trie compares
 //! from the first bit on; each key begins with the number of the rule set that it belongs to.
 
-use crate::maps::TCP;
-
 /// The group of services that everybody may use.
 pub const EVERYBODY: u32 = 0;
 /// The group under which `SOURCES` has `deny_clients` and `allow_clients`. No service has it.
@@ -107,7 +105,6 @@ pub struct Source {
     pub address: [u8; 16],
 }
 
-/// Bits of a [`Place`] before the address.
 impl Place {
     /// Bits before the address.
     pub const HEAD: u32 = 32;
@@ -152,15 +149,6 @@ pub struct ConnectionKey {
     pub protocol: u8,
     /// Zero.
     pub reserved: [u8; 3],
-}
-
-impl ConnectionKey {
-    /// Whether this is TCP, which says when it begins and ends.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_tcp(&self) -> bool {
-        self.protocol == TCP
-    }
 }
 
 /// Key in `FRAGMENTS`: a packet from outside whose first piece was let in. The value is when.

@@ -12,13 +12,13 @@ const USUAL: [u8; 4] = [1, 1, 8, 10];
 /// What the splice changes in the options of a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionShift {
-    /// Taken from every SACK edge (RFC 2018 §3).
+    /// Subtracted from each SACK edge (RFC 2018 §3).
     edges: Option<[u8; 4]>,
-    /// Where in the option's value the timestamp stands that changes.
+    /// Offset in the timestamps option's value of what changes: 0 for TSval, 4 for TSecr.
     field: usize,
-    /// Added to it.
+    /// Added to that field.
     by: u32,
-    /// Whether it does.
+    /// Whether it is.
     stamped: bool,
 }
 

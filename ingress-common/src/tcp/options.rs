@@ -45,8 +45,8 @@ impl Timestamps {
         value.wrapping_sub(known) as i32 > 0
     }
 
-    /// What goes into the answer to a segment with these by somebody who has no clock of his own: the sender
-    /// gets back what it has sent, and has heard already what it hears.
+    /// Timestamps for an answer by an end that has no clock of its own: the sender's TSval as TSecr, and its TSecr,
+    /// which it has seen before, as TSval.
     #[must_use]
     pub const fn mirrored(self) -> Self {
         Self { value: self.echo, echo: self.value }

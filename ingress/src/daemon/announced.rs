@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an announcement stands for more than itself.
+/// How long the largest MSS that a backend announced overrides smaller ones.
 const OF_LATE: Duration = Duration::from_secs(600);
-/// More backends than that are taken at their last word.
+/// Of backends beyond this many, only the last MSS counts.
 const BACKENDS: usize = 4096;
 
 /// The most that each backend has announced, and when.

@@ -103,10 +103,10 @@ struct Core {
     /// Of those about a full map of debts.
     debt_ration: Ration,
     started: Instant,
-    /// Names that were known when they were asked for, until the actions before them are done.
+    /// Look-ups answered from memory, until the actions before them are done.
     known: Vec<Resolved>,
     resolutions: mpsc::UnboundedSender<Resolved>,
-    /// Where that is done for which packets need not wait.
+    /// Runs look-ups and surveys off the engine's thread.
     elsewhere: Handle,
     survey_results: mpsc::Sender<Survey>,
     lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,

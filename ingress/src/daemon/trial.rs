@@ -1,7 +1,7 @@
 //! Whether native mode gets its answers out, where the configuration asks for it: rules about rates, without a clock.
 //!
-//! A driver that loses them says nothing. So where SYNs are answered and no client comes back, generic mode has a few
-//! seconds. Clients that come back then, and in native mode never, are no chance after the third time.
+//! A driver that loses them reports nothing. So where SYNs are answered and no client comes back, generic mode is tried
+//! for a few seconds. Clients that come back only then, in three trials, are no chance.
 
 use crate::control::Shield;
 
@@ -49,8 +49,8 @@ impl Default for Trial {
 }
 
 impl Trial {
-    /// At the start and after each second: `sent` are all cookies so far that went out, `acknowledged` those that a
-    /// client acknowledged as the first thing it said, and that the program at tc has not made in any mode.
+    /// At the start and after each second. `sent`: all cookies sent so far. `acknowledged`: those answered by a bare ACK,
+    /// without the reopened ones, which tc sends in every mode.
     pub fn observe(&mut self, sent: u64, acknowledged: u64) {
         let Some((sent_before, before)) = self.last.replace((sent, acknowledged)) else {
             return;

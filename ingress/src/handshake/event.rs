@@ -126,9 +126,9 @@ pub enum Event {
     },
     /// The backend's acknowledgment covers the watched number of a [`Splice`].
     ///
-    /// Whoever watches has to see that the number lies less than [`Splice::WATCH_RANGE`] behind the watched one, for an older
-    /// connection on the backend's tuple may still speak; and to go on watching until this event is surely on its way,
-    /// for without it a good connection is given up.
+    /// The watcher must check that the acknowledgment is less than [`Splice::WATCH_RANGE`] ahead of the watched number,
+    /// since an older connection on the tuple may still send; and keep watching until this event is sure to arrive:
+    /// without it a good connection is given up.
     BackendAcked {
         /// Whose flow.
         tuple: ClientTuple,
@@ -285,8 +285,8 @@ pub struct Splice {
 }
 
 impl Splice {
-    /// How far beyond the watched number an acknowledgment is believed. No client has sent that much by then.
-    pub const WATCH_RANGE: u32 = 1 << 24;
+    /// How far beyond the watched number an acknowledgment is believed, in octets.
+    pub const WATCH_RANGE: u32 = ingress_common::maps::WATCH_RANGE;
 
     /// What to add to the backend's sequence numbers for the client.
     #[must_use]

@@ -116,9 +116,9 @@ impl Handshakes {
         }
     }
 
-    /// Goes on with a handshake of an earlier daemon, which had acknowledged these octets of the client's. They are
-    /// read once more as they came, and the client takes what is said to it again for a repetition. Whatever connection
-    /// to a backend was being made is replaced by another.
+    /// Resumes an earlier daemon's handshake, of which these octets were acknowledged. They are read again as if they had
+    /// just come; what the client is told has the same numbers as before, so it sees repetitions. A connection to a
+    /// backend that was being made is made anew.
     pub fn resume(
         &mut self,
         now: Instant,

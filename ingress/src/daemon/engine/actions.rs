@@ -114,8 +114,8 @@ impl Core {
         }
     }
 
-    /// Both ends are told that there will be no connection, in the place of what was to be sent to the backend: that
-    /// has the numbers that both expect.
+    /// Resets both ends instead of sending `segment` to the backend: its numbers are those that the backend expects, and
+    /// plus `delta` those that the client does.
     fn refuse(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment, delta: u32) {
         let to_client = Segment::reset(segment.ack.plus(delta), Some(segment.seq));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));

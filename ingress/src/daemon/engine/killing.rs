@@ -66,8 +66,8 @@ impl Core {
             Segment { seq: anywhere, ack: anywhere, flags: Flags::ACK, ..Segment::default() }
                 .stamped(stamps)
         };
-        // An end that has timestamps may drop in silence what has none, or old ones (RFC 7323 §3.2, 5.2). Of two
-        // clocks half a circle apart one is not old.
+        // An end with timestamps may silently drop segments with none or old ones (RFC 7323 §3.2, 5.2). Of two half the
+        // clock's range apart one is not old.
         let probes = match flow.ts_delta {
             None => vec![probe(None)],
             Some(_) => [anywhere.0, anywhere.0 ^ 1 << 31]

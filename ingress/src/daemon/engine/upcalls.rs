@@ -24,8 +24,8 @@ use crate::{
     wire::{self, Addressed},
 };
 
-/// How long the ring may hold what an earlier daemon did not get to. A segment whose flow stands by now would
-/// begin its handshake anew; its client will repeat it through the flow.
+/// How long the ring may hold records from before the start. A segment whose flow exists by now is ignored: it would
+/// restart the handshake, and its client repeats it on the flow.
 const HANDOVER: Duration = Duration::from_secs(5);
 
 /// Nobody listens on that port of that address.
