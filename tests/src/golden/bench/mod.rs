@@ -181,6 +181,11 @@ impl Bench {
         self.reports.set(0, Bucket { filled: now(), tokens }, 0).unwrap();
     }
 
+    /// Strangers get none, however much time goes by.
+    pub fn grant_no_answers(&mut self) {
+        self.answers.set(0, Bucket { filled: u64::MAX, tokens: 0 }, 0).unwrap();
+    }
+
     /// Flows get none, however much time goes by.
     pub fn grant_no_reports(&mut self) {
         self.reports.set(0, Bucket { filled: u64::MAX, tokens: 0 }, 0).unwrap();
