@@ -38,8 +38,5 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict
     if flows::from_client(&key).is_none() {
         return admit::refuse_listed(&key, DropReason::NoFlow);
     }
-    if !upcall::take_flows_token() {
-        return Verdict::Drop(DropReason::RateLimited);
-    }
-    upcall::hand_up(packet, Upcall::Icmp4Error)
+    upcall::hand_up_error(packet, Upcall::Icmp4Error)
 }

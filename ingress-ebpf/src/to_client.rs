@@ -81,10 +81,7 @@ pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<
     if !is_ours(packet.skb(), L2 as u32) {
         return Err(Verdict::Drop(DropReason::NoFlowFromSite));
     }
-    if !upcall::take_flows_token() {
-        return Err(Verdict::Drop(DropReason::RateLimited));
-    }
-    Ok(upcall::hand_up(packet, Upcall::Icmp6Error))
+    Ok(upcall::hand_up_error(packet, Upcall::Icmp6Error))
 }
 
 /// Whether an ICMPv6 error quotes a packet of a flow, or a SYN that is on its way.

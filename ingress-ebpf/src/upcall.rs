@@ -53,15 +53,23 @@ pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
     }
 }
 
+/// Hands it up if it was granted a token.
+#[inline(always)]
+fn rationed<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall) -> Verdict {
+    if granted { hand_up(packet, kind) } else { Verdict::Drop(DropReason::RateLimited) }
+}
+
 /// Hands up a segment of a client whose handshake is not finished, as far as its neighbours leave room.
 #[inline(always)]
 pub fn hand_up_client<const L2: usize>(packet: &Packet<L2>, client: [u8; 4]) -> Verdict {
     let cost = if packet.len() as usize <= SMALL { 1 } else { LARGE_COST };
-    if take_neighbours_tokens(client, cost) {
-        hand_up(packet, Upcall::Client)
-    } else {
-        Verdict::Drop(DropReason::RateLimited)
-    }
+    rationed(take_neighbours_tokens(client, cost), packet, Upcall::Client)
+}
+
+/// Hands up an ICMP error about a flow, as far as the rate limit of flows goes.
+#[inline(always)]
+pub fn hand_up_error<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
+    rationed(take_flows_token(), packet, kind)
 }
 
 /// Hands up a packet that ends here but deserves an answer, as far as the rate limit goes.
@@ -71,30 +79,19 @@ pub fn ask_answer<const L2: usize>(
     kind: Upcall,
     reason: DropReason,
 ) -> Verdict {
-    if take_token() {
-        dropped_with_word(packet, kind, reason)
-    } else {
-        Verdict::Drop(DropReason::RateLimited)
-    }
+    ended(rationed(take_token(), packet, kind), reason)
 }
 
 /// The same for a packet of a flow.
 #[inline(always)]
 pub fn report<const L2: usize>(packet: &Packet<L2>, kind: Upcall, reason: DropReason) -> Verdict {
-    if take_flows_token() {
-        dropped_with_word(packet, kind, reason)
-    } else {
-        Verdict::Drop(DropReason::RateLimited)
-    }
+    ended(rationed(take_flows_token(), packet, kind), reason)
 }
 
+/// What was handed up ends here for the reason given, and what was not for that.
 #[inline(always)]
-fn dropped_with_word<const L2: usize>(
-    packet: &Packet<L2>,
-    kind: Upcall,
-    reason: DropReason,
-) -> Verdict {
-    match hand_up(packet, kind) {
+fn ended(handed: Verdict, reason: DropReason) -> Verdict {
+    match handed {
         Verdict::Upcall => Verdict::Drop(reason),
         other => other,
     }
@@ -176,7 +173,7 @@ impl Rate {
 }
 
 #[inline(never)]
-pub fn take_token() -> bool {
+fn take_token() -> bool {
     let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
     // SAFETY: the pointer is into an array map; races are harmless, as said above.
     ANSWER_RATE.take(unsafe { &mut *bucket }, 1)

@@ -8,6 +8,7 @@ pub mod netlink;
 pub mod wireguard;
 pub mod wire;
 pub mod upcall;
+mod fairness;
 pub mod handshake;
 pub mod sni;
 pub mod policy;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
+use std::net::SocketAddrV4;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -145,6 +146,13 @@ impl Daemon {
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kilobytes * 1024)
+    }
+
+    /// Whether it listens there.
+    pub fn listens(&self, address: SocketAddrV4) -> Result<bool> {
+        let status = self.ctl_json(&["status"])?;
+        let rows = status["listen"].as_array().context("a list of what is listened on")?;
+        Ok(rows.iter().any(|row| row["address"] == address.to_string()))
     }
 
     /// Its metrics, as Prometheus gets them.

@@ -72,11 +72,7 @@ fn a_tunnel_replaced_while_the_daemon_is_away_is_attached() -> Result<()> {
 fn addresses_of_the_uplink_are_listed_as_they_come_and_go() -> Result<()> {
     let stage = stage();
     let other = Ipv4Addr::new(198, 51, 100, 3);
-    let listed = || -> Result<bool> {
-        let status = stage.daemon()?.ctl_json(&["status"])?;
-        let listen = status["listen"].as_array().context("listen")?;
-        Ok(listen.iter().any(|one| one["address"] == format!("{other}:443")))
-    };
+    let listed = || stage.daemon()?.listens(SocketAddrV4::new(other, 443));
     assert!(!listed()?);
     stage.lab.vps.ip(&format!("addr add {other}/24 dev eth0\n"))?;
     wait_until(SOON, "the address is listed", || listed().is_ok_and(|listed| listed))?;

@@ -24,12 +24,12 @@ fn one_port_to_both() -> Result<()> {
     wait_until(SOON, "the address is listed", || {
         stage
             .daemon()
-            .and_then(|daemon| daemon.ctl_json(&["status"]))
-            .is_ok_and(|status| status["listen"].to_string().contains(&format!("{OTHER}:{PORT}")))
+            .and_then(|daemon| daemon.listens(SocketAddrV4::new(OTHER, PORT)))
+            .is_ok_and(|listens| listens)
     })?;
     let server = Server::start(&stage.lab.www, WWW6, PORT)?;
     let link = RawLink::open(&stage.lab)?;
-    let (first, mut there) = connect(&link, &server, VPS4, 0x1000_0000)?;
+    let (mut first, mut there) = connect(&link, &server, VPS4, 0x1000_0000)?;
     let refused = outcome(&stage, "port_taken")?;
     // By way of the other address it would disturb the first one, so it is refused at once.
     let (second, hello) = ask(&link, OTHER, 0x2000_0000)?;
@@ -43,7 +43,6 @@ fn one_port_to_both() -> Result<()> {
     assert_eq!(outcome(&stage, "port_taken")?, refused + 1.0);
     // The first has noticed nothing.
     there.write_all(b"still here")?;
-    let mut first = first;
     assert_eq!(link.first_answer(&mut first, hello as usize, SOON)?, b"still here");
     // Once it is over, the port is free.
     link.reset(&first, hello as usize)?;

@@ -125,10 +125,9 @@ async fn converse(stream: UnixStream, control: &impl Control) -> io::Result<()> 
             Err(error) => refuse(&error.to_string()),
         };
         // A large table takes its time.
-        let answer = tokio::task::spawn_blocking(move || {
-            serde_json::to_vec(&response).map(|json| [&json[..], b"\n"].concat())
-        });
-        let answer = answer.await??;
+        let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&response));
+        let mut answer = json.await??;
+        answer.push(b'\n');
         timeout(IDLE, writer.write_all(&answer)).await??;
         if !whole {
             return Ok(());

@@ -30,10 +30,10 @@ const WINDOW: u16 = 16_640;
 const HEADERS: u32 = 60;
 /// Never forwarded, whatever routes there are: the unspecified address, the loopback, IPv4 addresses of every guise
 /// that has no prefix of its own, link-local and multicast ones (RFC 4291 §2.5, 2.7).
-const NEVER_FORWARDED: [(Ipv6Addr, u8); 3] = [
-    (Ipv6Addr::UNSPECIFIED, 80),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+const NEVER_FORWARDED: [Ipv6Net; 3] = [
+    Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 80),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
 /// Offered when no tunnel is there yet: IPv6's least MTU less headers.
 const LEAST_MSS: u32 = 1280 - HEADERS;
@@ -100,12 +100,8 @@ fn routes(
 ) -> HashMap<Ipv6Net, Route> {
     let mut ranks: HashMap<Ipv6Net, Option<u32>> = HashMap::new();
     let mut routes = HashMap::new();
-    let never: Vec<Ipv6Net> = NEVER_FORWARDED
-        .iter()
-        .filter_map(|(address, len)| Ipv6Net::new(*address, *len).ok())
-        .collect();
     for route in &network.routes {
-        if never.iter().any(|net| net.contains(&route.destination)) {
+        if NEVER_FORWARDED.iter().any(|net| net.contains(&route.destination)) {
             continue;
         }
         // Of two routes to one prefix the smaller metric counts; the local table comes before all.
@@ -140,7 +136,7 @@ fn routes(
         routes.extend(site.prefixes.iter().map(|prefix| (*prefix, Route::to_site(*number))));
     }
     routes.insert(config.nat46.network(), Route::to(Destination::Nat46));
-    routes.extend(never.into_iter().map(|net| (net, Route::to(Destination::Kernel))));
+    routes.extend(NEVER_FORWARDED.map(|net| (net, Route::to(Destination::Kernel))));
     routes
 }
 

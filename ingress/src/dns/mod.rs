@@ -24,9 +24,9 @@ pub use cache::CachedName;
 pub use metrics::{LookupResult, Metrics};
 pub use select::{OutsidePrefixes, select};
 
-use crate::{clock::since_boot, config, control};
+use crate::{clock::since_boot, config, control, fairness::Neighbourhood};
 use cache::Cache;
-use slots::{MOST_QUERIES, Neighbourhood, Slots, neighbourhood};
+use slots::{MOST_QUERIES, Slots};
 use upstream::{Upstream, query};
 
 /// What is known of a name; never empty when it is `Ok`.
@@ -92,16 +92,16 @@ impl Resolver {
 
     /// The same for a client, whose neighbourhood has only a share of the queries.
     pub async fn lookup_for(&self, client: Ipv4Addr, name: &str) -> Answer {
-        self.lookup_by(neighbourhood(client), name).await
+        self.lookup_by(Some(Neighbourhood::of(client)), name).await
     }
 
-    async fn lookup_by(&self, who: Neighbourhood, name: &str) -> Answer {
+    async fn lookup_by(&self, who: Option<Neighbourhood>, name: &str) -> Answer {
         let (result, answer) = self.resolve(who, name).await;
         self.shared.metrics.count(result);
         answer
     }
 
-    async fn resolve(&self, who: Neighbourhood, name: &str) -> (LookupResult, Answer) {
+    async fn resolve(&self, who: Option<Neighbourhood>, name: &str) -> (LookupResult, Answer) {
         let (query, timeout) = match self.start(who, name) {
             Start::Known(result, answer) => return (result, answer),
             Start::Query(query, timeout) => (query, timeout),
@@ -131,7 +131,7 @@ impl Resolver {
         Some(answer)
     }
 
-    fn start(&self, who: Neighbourhood, name: &str) -> Start {
+    fn start(&self, who: Option<Neighbourhood>, name: &str) -> Start {
         let mut state = self.shared.state();
         if let Some((result, answer)) = state.known(name) {
             return Start::Known(result, answer);

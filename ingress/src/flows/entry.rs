@@ -43,7 +43,9 @@ pub fn client_key(tuple: ClientTuple) -> ClientKey {
     )
 }
 
-pub(super) fn tuple(key: &ClientKey) -> ClientTuple {
+/// Whose key it is.
+#[must_use]
+pub fn tuple(key: &ClientKey) -> ClientTuple {
     let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), u16::from_be_bytes(port));
     ClientTuple {
         client: address(key.client, key.client_port),

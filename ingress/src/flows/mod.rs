@@ -19,7 +19,7 @@ use crate::{
     sni::HostName,
 };
 
-pub use entry::{client_key, keys};
+pub use entry::{client_key, keys, tuple};
 pub use survey::{ESTABLISHED, Flow, Survey, TRANSITORY};
 
 use entry::{return_key, spliced, to_backend, to_client};
@@ -198,7 +198,7 @@ impl FlowTable {
     fn holder(&self, key: &BackendKey) -> Option<ClientTuple> {
         let half = self.maps.to_client.get(key, 0).ok()?;
         let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
-        Some(entry::tuple(&key))
+        Some(tuple(&key))
     }
 
     /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
@@ -211,9 +211,7 @@ impl FlowTable {
     /// The flow that a packet of ours to a backend belonged to, for an ICMPv6 error, and its site's number.
     #[must_use]
     pub fn by_backend(&self, key: &BackendKey) -> Option<(Spliced, u16)> {
-        let half = self.maps.to_client.get(key, 0).ok()?;
-        let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
-        self.by_client(&key)
+        self.by_client(&client_key(self.holder(key)?))
     }
 
     /// Whether there is a flow on the tuple, and the cookie is not of a later connection.

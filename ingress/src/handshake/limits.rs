@@ -1,12 +1,9 @@
-//! How much handshakes may hold: all of them, and those from one neighbourhood (/24).
-//!
-//! Nobody has a fixed quota. A neighbourhood may hold a fixed share of what is free, so that one leaves most to the
-//! others, and many that want everything leave room for the next, once what they took at first has run its time.
+//! How much handshakes may hold: all of them, and those from one neighbourhood.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ClientTuple;
+use crate::fairness::{Neighbourhood, Refused, SHARE, may_take};
 
 /// How much one machine may hold, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -36,23 +33,12 @@ impl Default for Limits {
             connections: 8192,
             octets: 32 << 20,
             lookups: 8192,
-            share: 8,
+            share: SHARE,
             hello_deadline: Duration::from_secs(10),
             resolve_deadline: Duration::from_secs(10),
             backend_patience: Duration::from_millis(1500),
             last_backend_patience: Duration::from_secs(5),
         }
-    }
-}
-
-/// The neighbourhood of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Source([u8; 3]);
-
-impl Source {
-    pub(super) fn of(tuple: &ClientTuple) -> Self {
-        let [a, b, c, _] = tuple.client.ip().octets();
-        Self([a, b, c])
     }
 }
 
@@ -68,16 +54,7 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     all: Held,
-    sources: HashMap<Source, Held>,
-}
-
-/// Why there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// Everybody together holds too much.
-    Full,
-    /// The neighbourhood does.
-    Crowded,
+    sources: HashMap<Neighbourhood, Held>,
 }
 
 impl Ledger {
@@ -85,7 +62,7 @@ impl Ledger {
     pub(super) fn allows(
         &self,
         limits: &Limits,
-        source: Source,
+        source: Neighbourhood,
         before: Held,
         after: Held,
     ) -> Result<(), Refused> {
@@ -101,22 +78,15 @@ impl Ledger {
             (before.octets, after.octets, self.all.octets, theirs.octets, limits.octets),
             (before.lookups, after.lookups, self.all.lookups, theirs.lookups, limits.lookups),
         ] {
-            if after <= before {
-                continue;
-            }
-            let free = limit.saturating_sub(all);
-            if after - before > free {
-                return Err(Refused::Full);
-            }
-            if theirs * limits.share >= free {
-                return Err(Refused::Crowded);
+            if after > before {
+                may_take(after - before, theirs, all, limit, limits.share)?;
             }
         }
         Ok(())
     }
 
     /// Books a change that was allowed, or one that needs no leave.
-    pub(super) fn change(&mut self, source: Source, before: Held, after: Held) {
+    pub(super) fn change(&mut self, source: Neighbourhood, before: Held, after: Held) {
         if before == after {
             return;
         }
@@ -140,17 +110,23 @@ mod tests {
     use ingress_common::tcp::{Flags, Seq, SynOptions};
 
     use super::*;
-    use crate::handshake::{Action, Admission, Event, Handshakes, Outcome, Protocol, Segment};
+    use crate::handshake::{
+        Action, Admission, ClientTuple, Event, Handshakes, Outcome, Protocol, Segment,
+    };
 
     const ONE: Held = Held { connections: 1, octets: 0, lookups: 0 };
     const NONE: Held = Held { connections: 0, octets: 0, lookups: 0 };
 
+    fn neighbourhood([a, b, c]: [u8; 3]) -> Neighbourhood {
+        Neighbourhood::of([a, b, c, 0].into())
+    }
+
     /// As many as it gets.
-    fn take_all(ledger: &mut Ledger, limits: &Limits, source: Source) -> usize {
+    fn take_all(ledger: &mut Ledger, limits: &Limits, source: Neighbourhood) -> usize {
         (0..).take_while(|_| take(ledger, limits, source)).count()
     }
 
-    fn take(ledger: &mut Ledger, limits: &Limits, source: Source) -> bool {
+    fn take(ledger: &mut Ledger, limits: &Limits, source: Neighbourhood) -> bool {
         let allowed = ledger.allows(limits, source, NONE, ONE).is_ok();
         if allowed {
             ledger.change(source, NONE, ONE);
@@ -161,17 +137,20 @@ mod tests {
     #[test]
     fn one_neighbourhood_gets_a_ninth() {
         let (mut ledger, limits) = (Ledger::default(), Limits::default());
-        let taken = take_all(&mut ledger, &limits, Source([1, 2, 3]));
+        let taken = take_all(&mut ledger, &limits, neighbourhood([1, 2, 3]));
         assert_eq!(taken, limits.connections / 9 + 1);
-        assert_eq!(ledger.allows(&limits, Source([1, 2, 3]), NONE, ONE), Err(Refused::Crowded));
+        assert_eq!(
+            ledger.allows(&limits, neighbourhood([1, 2, 3]), NONE, ONE),
+            Err(Refused::Crowded)
+        );
     }
 
     /// Each takes all it can get and holds it for a time, again and again.
     #[test]
     fn many_that_want_everything_come_to_leave_room_for_the_next() {
         let (mut ledger, limits) = (Ledger::default(), Limits::default());
-        let floods: Vec<Source> =
-            (0..64u16).map(u16::to_be_bytes).map(|[b, c]| Source([10, b, c])).collect();
+        let floods: Vec<Neighbourhood> =
+            (0..64u16).map(u16::to_be_bytes).map(|[b, c]| neighbourhood([10, b, c])).collect();
         let mut taken = vec![0; floods.len()];
         for _ in 0..10 {
             for (source, taken) in floods.iter().zip(&mut taken) {
@@ -180,13 +159,13 @@ mod tests {
             }
         }
         assert!(ledger.all.connections < limits.connections, "full");
-        assert!(take(&mut ledger, &limits, Source([192, 0, 2])));
+        assert!(take(&mut ledger, &limits, neighbourhood([192, 0, 2])));
     }
 
     #[test]
     fn what_is_given_back_can_be_had_again_and_nothing_stays() {
         let (mut ledger, limits) = (Ledger::default(), Limits::default());
-        let source = Source([1, 2, 3]);
+        let source = neighbourhood([1, 2, 3]);
         let taken = take_all(&mut ledger, &limits, source);
         (0..taken).for_each(|_| ledger.change(source, ONE, NONE));
         assert_eq!((ledger.all, ledger.sources.len()), (NONE, 0));
@@ -196,16 +175,19 @@ mod tests {
     #[test]
     fn octets_and_lookups_run_out_too() {
         let (mut ledger, limits) = (Ledger::default(), Limits::default());
-        let source = Source([1, 2, 3]);
+        let source = neighbourhood([1, 2, 3]);
         let grown = Held { octets: limits.octets / 8, lookups: 0, ..ONE };
         assert_eq!(ledger.allows(&limits, source, ONE, grown), Ok(()));
         ledger.change(source, ONE, grown);
         let more = Held { octets: grown.octets + 1, ..grown };
         assert_eq!(ledger.allows(&limits, source, grown, more), Err(Refused::Crowded));
         assert_eq!(ledger.allows(&limits, source, grown, ONE), Ok(()), "less is always allowed");
-        assert_eq!(ledger.allows(&limits, Source([9, 9, 9]), ONE, grown), Ok(()));
+        assert_eq!(ledger.allows(&limits, neighbourhood([9, 9, 9]), ONE, grown), Ok(()));
         let too_much = Held { octets: limits.octets, ..ONE };
-        assert_eq!(ledger.allows(&limits, Source([9, 9, 9]), ONE, too_much), Err(Refused::Full));
+        assert_eq!(
+            ledger.allows(&limits, neighbourhood([9, 9, 9]), ONE, too_much),
+            Err(Refused::Full)
+        );
         let asking = Held { lookups: 1, ..ONE };
         let asked = (0..).take_while(|_| {
             let allowed = ledger.allows(&limits, source, ONE, asking).is_ok();

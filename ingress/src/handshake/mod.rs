@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ingress_common::tcp::Flags;
 
+use crate::fairness::{Neighbourhood, Refused};
 use crate::postgres::{REQUEST_LEN, preamble};
 use crate::sni::HostName;
 
@@ -35,7 +36,7 @@ pub use outcome::Outcome;
 pub use segment::Segment;
 
 use connection::{Connection, End};
-use limits::{Held, Ledger, Refused, Source};
+use limits::{Held, Ledger};
 use recent::Recent;
 
 /// What every step of a handshake has at hand.
@@ -168,7 +169,11 @@ impl Handshakes {
     ) {
         let mut turn = Turn { now, limits: &self.limits, out };
         let connection = Connection::taken_up(tuple, splice, &owed, &mut turn);
-        self.ledger.change(Source::of(&tuple), Held::default(), connection.held());
+        self.ledger.change(
+            Neighbourhood::of(*tuple.client.ip()),
+            Held::default(),
+            connection.held(),
+        );
         self.timeouts.insert((connection.timeout(), tuple));
         self.connections.insert(tuple, connection);
         out.push(Action::Owe { tuple, owed });
@@ -261,7 +266,7 @@ impl Handshakes {
         admission: &Admission,
         out: &mut Vec<Action>,
     ) {
-        let source = Source::of(&tuple);
+        let source = Neighbourhood::of(*tuple.client.ip());
         if let Some(old) = self.connections.remove(&tuple) {
             self.timeouts.remove(&(old.timeout(), tuple));
             self.ledger.change(source, old.held(), Held::default());
@@ -300,7 +305,8 @@ impl Handshakes {
         step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Option<End>,
     ) {
         let Some(connection) = self.connections.get_mut(&tuple) else { return };
-        let (before, held, source) = (connection.timeout(), connection.held(), Source::of(&tuple));
+        let (before, held, source) =
+            (connection.timeout(), connection.held(), Neighbourhood::of(*tuple.client.ip()));
         let done = out.len();
         let mut end = step(connection, &mut Turn { now, limits: &self.limits, out });
         if end.is_none()

@@ -2,28 +2,29 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use ingress::control::Attachment;
 use ingress::dataplane::{Dataplane, Hook};
-use nix::sched::{CloneFlags, unshare};
 
-use crate::device::Device;
+use crate::device::{Device, alone};
 use crate::pins::Pins;
 
 const TUNNEL: Hook = Hook::Tunnel { ethernet: false };
 
-/// In a network namespace that goes with the test.
-fn alone(test: impl FnOnce() + Send) {
-    let ran = thread::scope(|scope| {
-        let alone = || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            test();
-        };
-        scope.spawn(alone).join()
-    });
-    assert!(ran.is_ok());
+/// With the tunnel's program at a device `home`, alone in a network namespace. Where that is a filter, which goes with its
+/// interface, there is no link to test.
+fn attached(name: &str, test: impl FnOnce(&Pins, Dataplane) + Send) {
+    assert!(alone(|| {
+        let pins = Pins::new(name);
+        let device = Device::create("home", false);
+        let (mut dataplane, _tables) = Dataplane::open(pins.path(), 64).unwrap();
+        let attached = dataplane.attach("home", device.index, TUNNEL).unwrap();
+        if attached.how == Attachment::Tcx {
+            assert_eq!(programs_at("home"), 1);
+            test(&pins, dataplane);
+        }
+    }));
 }
 
 fn programs_at(interface: &str) -> usize {
@@ -32,16 +33,9 @@ fn programs_at(interface: &str) -> usize {
 
 #[test]
 fn an_interface_that_took_over_the_name_of_another_is_attached() {
-    alone(|| {
-        let pins = Pins::new("renamed");
-        let old = Device::create("home", false);
-        let (mut before, _tables) = Dataplane::open(pins.path(), 64).unwrap();
-        if before.attach("home", old.index, TUNNEL).unwrap().how == Attachment::Clsact {
-            // A filter goes with its interface.
-            return;
-        }
+    attached("renamed", |pins, dataplane| {
         // While the daemon is away.
-        drop(before);
+        drop(dataplane);
         assert_eq!(programs_at("home"), 1);
         let renamed = Command::new("ip").args(["link", "set", "home", "name", "former"]).status();
         assert!(renamed.unwrap().success());
@@ -54,13 +48,7 @@ fn an_interface_that_took_over_the_name_of_another_is_attached() {
 
 #[test]
 fn links_whose_directory_was_removed_are_pinned_again() {
-    alone(|| {
-        let pins = Pins::new("links");
-        let device = Device::create("home", false);
-        let (mut dataplane, _tables) = Dataplane::open(pins.path(), 64).unwrap();
-        if dataplane.attach("home", device.index, TUNNEL).unwrap().how == Attachment::Clsact {
-            return;
-        }
+    attached("links", |_, mut dataplane| {
         let links = dataplane.directory().join("links");
         fs::remove_dir_all(&links).unwrap();
         dataplane.keep_pinned().unwrap();

@@ -5,10 +5,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
 use std::time::Duration;
 
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sched::{CloneFlags, unshare};
 
 use crate::frame::ICMPV6;
 
@@ -168,6 +170,18 @@ impl Device {
 
 fn ether_type(packet: &[u8]) -> &'static [u8] {
     if packet[0] >> 4 == 6 { &[0x86, 0xdd] } else { &[8, 0] }
+}
+
+/// Runs a test in a network namespace that goes with its thread. `false` where it panics.
+pub fn alone(test: impl FnOnce() + Send) -> bool {
+    let ran = thread::scope(|scope| {
+        let alone = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            test();
+        };
+        scope.spawn(alone).join()
+    });
+    ran.is_ok()
 }
 
 /// Neighbour discovery and multicast reports that the kernel sends of its own accord.

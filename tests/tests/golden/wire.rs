@@ -12,10 +12,9 @@ use ingress::dataplane::{
 use ingress::flows::FlowTable;
 use ingress::policy::compile;
 use ingress_common::verdict::DropReason;
-use nix::sched::{CloneFlags, unshare};
 
 use crate::bench::{Record, now, read_record};
-use crate::device::Device;
+use crate::device::{Device, alone};
 use crate::pins::Pins;
 use crate::place;
 
@@ -42,16 +41,8 @@ const KINDS: [(bool, bool); 4] = [(true, false), (true, true), (false, false), (
 /// Runs a test on machines with every kind of device.
 pub fn on_every_wire(test: impl Fn(&mut Wire) + Sync) {
     for (uplink, tunnel) in KINDS {
-        // The namespace is the thread's, and goes with it.
-        let ran = thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    unshare(CloneFlags::CLONE_NEWNET).unwrap();
-                    test(&mut Wire::new(uplink, tunnel));
-                })
-                .join()
-        });
-        assert!(ran.is_ok(), "with Ethernet on the uplink: {uplink}, on the tunnel: {tunnel}");
+        let ran = alone(|| test(&mut Wire::new(uplink, tunnel)));
+        assert!(ran, "with Ethernet on the uplink: {uplink}, on the tunnel: {tunnel}");
     }
 }
 

@@ -2,15 +2,22 @@
 
 use super::*;
 
-#[tokio::test]
-async fn every_end_is_explained() {
-    let text = r#"
+/// A VPS with one home, and what else the test wants.
+fn parse(rest: &str) -> Config {
+    let home = r#"
         [uplink]
         interface = "eth0"
         [[site]]
         name = "home"
         interface = "wg0"
         prefixes = ["2001:db8::/64"]
+    "#;
+    Config::parse(&format!("{home}{rest}"), "test").unwrap()
+}
+
+#[tokio::test]
+async fn every_end_is_explained() {
+    let text = r#"
         [[listen]]
         ports = [443]
         [hosts]
@@ -24,7 +31,7 @@ async fn every_end_is_explained() {
         to = ["2001:db8::/112"]
         from = ["2001:db8:c::/48"]
     "#;
-    let mut config = Config::parse(text, "test").unwrap();
+    let mut config = parse(text);
     config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
     let resolver = Resolver::new(&config.dns, &config.hosts);
     for (name, ok, last) in [
@@ -62,12 +69,6 @@ async fn every_end_is_explained() {
 #[tokio::test]
 async fn an_address_is_sent_to_the_default_and_a_bad_name_is_not() {
     let text = r#"
-        [uplink]
-        interface = "eth0"
-        [[site]]
-        name = "home"
-        interface = "wg0"
-        prefixes = ["2001:db8::/64"]
         [[listen]]
         ports = [443, 8006]
         default_host = "www.example.org"
@@ -80,7 +81,7 @@ async fn an_address_is_sent_to_the_default_and_a_bad_name_is_not() {
         [hosts]
         "www.example.org" = "2001:db8::80"
     "#;
-    let config = Config::parse(text, "test").unwrap();
+    let config = parse(text);
     let resolver = Resolver::new(&config.dns, &config.hosts);
     for address in ["192.0.2.7", "2001:db8::1", "[2001:db8::1]", "192.0.2.7.", "0.7"] {
         let (explanation, backends) = explain(&config, &resolver, address).await;

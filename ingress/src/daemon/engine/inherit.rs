@@ -1,15 +1,15 @@
 //! What an earlier daemon owed: octets that it had acknowledged to clients and not yet delivered.
 
-use std::{net::SocketAddrV4, time::Instant};
+use std::time::Instant;
 
 use ingress_common::{
-    maps::{ClientKey, Debt, MAX_DEBT},
+    maps::{Debt, MAX_DEBT},
     tcp::{Seq, Timestamps},
 };
 
 use super::{Core, log_send};
 use crate::{
-    flows::{Delivered, keys},
+    flows::{self, Delivered, keys},
     handshake::{ClientTuple, Owed, Segment, Splice},
     postgres::preamble,
 };
@@ -18,7 +18,7 @@ impl Core {
     /// Goes on where the earlier daemon stood: with the delivery, or from the client's first octet.
     pub(super) fn inherit(&mut self) {
         for (key, debt) in self.debts.list() {
-            let (tuple, owed) = (tuple(&key), owed(&debt));
+            let (tuple, owed) = (flows::tuple(&key), owed(&debt));
             self.debts.forget(&key);
             self.marks.unpend(&key);
             match self.flows.delivered(tuple, &owed) {
@@ -87,13 +87,5 @@ fn owed(debt: &Debt) -> Owed {
             echo: u32::from_be_bytes(debt.shown),
         }),
         octets: debt.octets[..usize::from(debt.len).min(MAX_DEBT)].to_vec(),
-    }
-}
-
-fn tuple(key: &ClientKey) -> ClientTuple {
-    let address = |ip: [u8; 4], port| SocketAddrV4::new(ip.into(), u16::from_be_bytes(port));
-    ClientTuple {
-        client: address(key.client, key.client_port),
-        listen: address(key.listen, key.listen_port),
     }
 }
