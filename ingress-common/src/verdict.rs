@@ -67,7 +67,7 @@ counted! {
     DropReason {
         /// A header that contradicts itself or the packet's length.
         Malformed = "malformed",
-        /// From the uplink, with a source address of a site or of the NAT46 prefix.
+        /// From the uplink, with a source address of a site, of the NAT46 prefix, or of this host.
         SpoofedFromWorld = "spoofed_from_world",
         /// From a tunnel, with a source address outside its site's prefixes.
         SpoofedFromSite = "spoofed_from_site",
@@ -81,7 +81,7 @@ counted! {
         OddSyn = "odd_syn",
         /// A SYN while no daemon is alive; the client's retry finds the next one.
         DaemonAway = "daemon_away",
-        /// To a listed port, neither of a flow nor with a valid cookie.
+        /// To a listed port, neither of a flow nor with a valid cookie; or an ICMP error about such a connection.
         NoFlow = "no_flow",
         /// From a site to the NAT46 prefix, of no flow.
         NoFlowFromSite = "no_flow_from_site",
