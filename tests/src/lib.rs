@@ -32,6 +32,5 @@ pub mod sites;
 pub mod topology;
 pub mod transfers;
 pub mod wireguard;
-pub mod xdp;
 
 pub use topology::Lab;

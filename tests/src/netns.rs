@@ -98,6 +98,20 @@ impl Namespace {
             .with_context(|| format!("{}: read {}", self.name, path.display()))
     }
 
+    /// What this namespace's TCP has counted, by the kernel's name for it.
+    pub fn tcp_counter(&self, name: &str) -> Result<u64> {
+        for (file, group) in [("snmp", "Tcp: "), ("netstat", "TcpExt: ")] {
+            let text = self.proc_net(file)?;
+            let mut lines = text.lines().filter_map(|line| line.strip_prefix(group));
+            let (names, values) = lines.next().zip(lines.next()).context("no counters of TCP")?;
+            let mut columns = names.split(' ').zip(values.split(' '));
+            if let Some((_, value)) = columns.find(|(known, _)| *known == name) {
+                return Ok(value.parse()?);
+            }
+        }
+        bail!("TCP has no counter {name}")
+    }
+
     fn open(&self) -> Result<File> {
         let path = self.path();
         File::open(&path).with_context(|| format!("open network namespace {}", path.display()))

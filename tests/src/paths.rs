@@ -1,4 +1,4 @@
-//! Paths that are worse than the lab's usual one: narrower, or leading nowhere.
+//! Paths that are worse than the lab's usual one: narrower, without batches, or leading nowhere.
 
 use crate::netns::Namespace;
 use crate::process;
@@ -63,5 +63,31 @@ impl<'a> Away<'a> {
 impl Drop for Away<'_> {
     fn drop(&mut self) {
         let _ = self.router.ip(&format!("route del unreachable {}\n", self.address));
+    }
+}
+
+/// Interfaces that send each segment in a frame of its own, so that one loss is one segment.
+#[derive(Debug)]
+pub struct SingleSegments(Vec<(Namespace, &'static str)>);
+
+impl SingleSegments {
+    /// From now until this is dropped.
+    pub fn from(interfaces: &[(&Namespace, &'static str)]) -> Result<Self> {
+        let single =
+            Self(interfaces.iter().map(|&(machine, name)| (machine.clone(), name)).collect());
+        single.set(1)?;
+        Ok(single)
+    }
+
+    fn set(&self, segments: u32) -> Result<()> {
+        self.0.iter().try_for_each(|(machine, interface)| {
+            machine.ip(&format!("link set {interface} gso_max_segs {segments}\n"))
+        })
+    }
+}
+
+impl Drop for SingleSegments {
+    fn drop(&mut self) {
+        let _ = self.set(65535);
     }
 }

@@ -157,7 +157,7 @@ worker_processes 2;
 pid {dir}/nginx.pid;
 events {{ worker_connections 8192; }}
 http {{
-    log_format lab escape=json '{{"client":"$remote_addr","port":$remote_port,"sni":"$ssl_server_name",'
+    log_format lab escape=json '{{"client":"$remote_addr","port":$remote_port,"at":$server_port,"sni":"$ssl_server_name",'
         '"http":"$server_protocol","tls":"$ssl_protocol","uri":"$request_uri","status":$status}}';
     access_log {dir}/access.log lab;
     client_body_temp_path {dir}/temporary/body;

@@ -53,6 +53,7 @@ fn every_listed_port_leads_to_the_same_port() -> Result<()> {
     let curl = Curl::by_name_and_port(&stage.lab, &stage.certificate, WWW, 8443, "/?port=8443")?;
     let answer = curl.run()?;
     assert_eq!(answer.status(), 200, "{}", answer.error());
+    assert_eq!(stage.web.request("/?port=8443")?["at"], 8443);
     Ok(())
 }
 

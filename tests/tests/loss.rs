@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use ingress_tests::addresses::{VPS4, WWW, WWW6};
 use ingress_tests::client::{Curl, random_file, same_content};
 use ingress_tests::impair::{Impaired, Impairment, Wire};
-use ingress_tests::netns::Namespace;
+use ingress_tests::paths::SingleSegments;
 use ingress_tests::shared::{Stage, stage};
 
 const BAD: Impairment =
@@ -64,7 +64,7 @@ fn no_more_is_sent_again_than_over_ipv6() -> Result<()> {
     let stage = stage();
     let file = stage.web.root().join("again.bin");
     random_file(&file, 4)?;
-    let _single = SingleSegments::of(&stage)?;
+    let _single = SingleSegments::from(&[(&stage.lab.client, "eth0"), (&stage.lab.www, "eth0")])?;
     let (mut by_name, mut direct) = (Vec::new(), Vec::new());
     for seed in 0..4 {
         // What is reordered is sent again or not by chance, many times as often as what is lost.
@@ -102,35 +102,11 @@ fn no_more_is_sent_again_than_over_ipv6() -> Result<()> {
     Ok(())
 }
 
-/// Ends that send each segment in a frame of its own, so that one loss is one segment.
-struct SingleSegments([Namespace; 2]);
-
-impl SingleSegments {
-    fn of(stage: &Stage) -> Result<Self> {
-        let ends = [stage.lab.client.clone(), stage.lab.www.clone()];
-        ends.iter().try_for_each(|end| end.ip("link set eth0 gso_max_segs 1\n"))?;
-        Ok(Self(ends))
-    }
-}
-
-impl Drop for SingleSegments {
-    fn drop(&mut self) {
-        for end in &self.0 {
-            let _ = end.ip("link set eth0 gso_max_segs 65535\n");
-        }
-    }
-}
-
 /// Segments that both ends have sent more than once.
 fn sent_again(stage: &Stage) -> Result<u64> {
-    [&stage.lab.client, &stage.lab.www].into_iter().try_fold(0, |sum, end| {
-        let snmp = end.proc_net("snmp")?;
-        let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-        let (names, values) = lines.next().zip(lines.next()).context("no counters of TCP")?;
-        let mut columns = names.split(' ').zip(values.split(' '));
-        let (_, value) = columns.find(|(name, _)| *name == "RetransSegs").context("RetransSegs")?;
-        Ok(sum + value.parse::<u64>()?)
-    })
+    let [client, www] =
+        [&stage.lab.client, &stage.lab.www].map(|end| end.tcp_counter("RetransSegs"));
+    Ok(client? + www?)
 }
 
 fn handshakes(stage: &Stage, wire: Wire) -> Result<()> {

@@ -31,7 +31,14 @@ fn a_router_near_the_client_is_narrower() -> Result<()> {
 fn a_router_near_the_vps_is_narrower_upwards() -> Result<()> {
     let stage = stage();
     let _narrow = Narrow::path(&stage.lab.inet, TO_VPS, 1300, &[&stage.lab.client])?;
+    let errors = Capture::start(&stage.lab.client, "eth0", "icmp", stage.lab.dir())?;
     let (down, up) = transfers(&stage)?;
+    let errors = errors4(&errors.stop()?);
+    assert!(!errors.is_empty(), "the path was wide enough");
+    for error in &errors {
+        assert_eq!((error.kind, error.code, error.detail & 0xffff), (3, 4, 1300));
+        assert_ne!(error.from, VPS4, "the VPS is behind the narrow part");
+    }
     down.and(up)
 }
 

@@ -3,13 +3,13 @@
 
 use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{VPS4, WWW};
+use ingress_tests::bpf::gate::{Gate, Gatekeeper};
 use ingress_tests::client::{random_file, same_content};
 use ingress_tests::daemon::config;
 use ingress_tests::flood::{self, Flood, anywhere};
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
-use ingress_tests::xdp::Pass;
 use serde_json::Value;
 use std::net::{SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -82,7 +82,7 @@ fn a_flood_ends_at_it() -> Result<()> {
 #[test]
 fn a_flood_brings_it_up_by_itself() -> Result<()> {
     let mut stage = stage();
-    let peer = Pass::attach(&stage.lab.inet, "vps")?;
+    let peer = Gatekeeper::post(&stage.lab.inet, "vps", Gate::Door)?;
     set(&mut stage, "auto")?;
     let seen = flooded_until(&stage, |_, shield| shield == "native")?;
     set(&mut stage, "off")?;
@@ -107,7 +107,7 @@ fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
 #[test]
 fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
     let mut stage = stage();
-    let peer = Pass::attach(&stage.lab.inet, "vps")?;
+    let peer = Gatekeeper::post(&stage.lab.inet, "vps", Gate::Door)?;
     let before = std::fs::read_to_string(stage.daemon()?.log())?.len();
     set(&mut stage, "native")?;
     std::thread::sleep(Duration::from_secs(2));

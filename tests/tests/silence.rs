@@ -2,7 +2,7 @@
 //!
 //! The measure is the kernel's own: TCP's counter of received segments in the VPS's namespace.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ingress_tests::Lab;
 use ingress_tests::addresses::{RAW_CLIENT4, VPS4, WWW};
 use ingress_tests::hello::Hello;
@@ -161,16 +161,7 @@ struct HostTcp {
 }
 
 fn host_tcp(lab: &Lab) -> Result<HostTcp> {
-    let snmp = lab.vps.proc_net("snmp")?;
-    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:"));
-    let names = lines.next().context("no TCP counters")?.split_whitespace();
-    let values = lines.next().context("no TCP counters")?.split_whitespace();
-    let pairs: Vec<(&str, &str)> = names.zip(values).collect();
-    let counter = |name: &str| -> Result<u64> {
-        let (_, value) =
-            pairs.iter().find(|(found, _)| *found == name).context("no such counter")?;
-        Ok(value.parse()?)
-    };
+    let counter = |name| lab.vps.tcp_counter(name);
     Ok(HostTcp {
         in_segs: counter("InSegs")?,
         passive_opens: counter("PassiveOpens")?,

@@ -7,7 +7,7 @@ use ingress_tests::capture::Capture;
 use ingress_tests::icmp::errors4;
 use ingress_tests::impair::{Impaired, Impairment, Wire};
 use ingress_tests::netns::Namespace;
-use ingress_tests::paths::{Narrow, TO_CLIENT};
+use ingress_tests::paths::{Narrow, SingleSegments, TO_CLIENT};
 use ingress_tests::plain::{self, PORT, Pair, Server, drain, noise, pour};
 use ingress_tests::process;
 use ingress_tests::segment::{Segment, flag};
@@ -33,7 +33,7 @@ fn a_backend_that_takes_little() -> Result<()> {
         assert_eq!(promised(&stage)?, (USUAL, false));
         let server = Server::start(&stage.lab.www, WWW6, PORT)?;
         let (client, www) = (stage.lab.client.clone(), stage.lab.www.clone());
-        let _single = Single::of(&stage);
+        let _single = single(&stage)?;
         let _small = Announces::new(&www, "::/0 via 2001:db8:1:0:1::1", mss)?;
         // The first client is promised what the port has always promised. It believes what it is told only of a segment
         // that was not acknowledged before it hears of it.
@@ -62,7 +62,7 @@ fn a_backend_that_really_takes_no_more() -> Result<()> {
     let stage = stage();
     plain::list(&stage, &[])?;
     let server = Server::start(&stage.lab.www, WWW6, PORT)?;
-    let _single = Single::of(&stage);
+    let _single = single(&stage)?;
     let _small = Announces::new(&stage.lab.www, "::/0 via 2001:db8:1:0:1::1", 536)?;
     let strict = Strict::new(&stage.lab.www, 536 + 60)?;
     let (sizes, told) = upload(&stage, &server, USUAL, false)?;
@@ -77,7 +77,7 @@ fn a_client_that_takes_little() -> Result<()> {
     let stage = stage();
     plain::list(&stage, &[])?;
     let server = Server::start(&stage.lab.www, WWW6, PORT)?;
-    let _single = Single::of(&stage);
+    let _single = single(&stage)?;
     for mss in SMALL {
         let _small = Announces::new(&stage.lab.client, "default via 192.0.2.1", mss)?;
         let Pair { client, server } = Pair::connect(&stage.lab, &server)?;
@@ -226,30 +226,12 @@ impl Drop for Strict<'_> {
 }
 
 /// Segments travel one in a frame, from both ends and from the router at home to the server.
-struct Single(Vec<(Namespace, &'static str)>);
-
-impl Single {
-    fn of(stage: &Stage) -> Self {
-        let lab = &stage.lab;
-        let single = Self(vec![
-            (lab.client.clone(), "eth0"),
-            (lab.inet.clone(), "client"),
-            (lab.www.clone(), "eth0"),
-            (lab.home.clone(), "www"),
-        ]);
-        single.set(1);
-        single
-    }
-
-    fn set(&self, segments: u32) {
-        for (machine, interface) in &self.0 {
-            let _ = machine.ip(&format!("link set {interface} gso_max_segs {segments}\n"));
-        }
-    }
-}
-
-impl Drop for Single {
-    fn drop(&mut self) {
-        self.set(65535);
-    }
+fn single(stage: &Stage) -> Result<SingleSegments> {
+    let lab = &stage.lab;
+    SingleSegments::from(&[
+        (&lab.client, "eth0"),
+        (&lab.inet, "client"),
+        (&lab.www, "eth0"),
+        (&lab.home, "www"),
+    ])
 }

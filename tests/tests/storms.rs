@@ -6,6 +6,7 @@ use ingress_tests::hello::Hello;
 use ingress_tests::impair::{Impaired, Impairment, Wire};
 use ingress_tests::netns::Namespace;
 use ingress_tests::packet_socket::PacketSocket;
+use ingress_tests::paths::SingleSegments;
 use ingress_tests::plain::{self, PORT, Pair, Server, drain, noise, pour};
 use ingress_tests::process::patience;
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
@@ -269,36 +270,31 @@ fn v6(address: SocketAddr) -> Result<SocketAddrV6> {
 
 /// How often both ends have taken three acknowledgments of the same for a loss.
 fn recoveries(stage: &Stage) -> Result<u64> {
-    [&stage.lab.client, &stage.lab.www].into_iter().try_fold(0, |sum, end| {
-        let text = end.proc_net("netstat")?;
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
-        let (names, values) = lines.next().zip(lines.next()).context("no counters of TCP")?;
-        let mut columns = names.split(' ').zip(values.split(' '));
-        let (_, value) = columns.find(|(name, _)| *name == RECOVERY).context(RECOVERY)?;
-        Ok(sum + value.parse::<u64>()?)
-    })
+    let [client, www] = [&stage.lab.client, &stage.lab.www].map(|end| end.tcp_counter(RECOVERY));
+    Ok(client? + www?)
 }
 
 /// Both ends without SACK, each segment in a frame of its own.
-struct WithoutSack([Namespace; 2]);
+struct WithoutSack<'a> {
+    ends: [&'a Namespace; 2],
+    _single: SingleSegments,
+}
 
-impl WithoutSack {
-    fn of(stage: &Stage) -> Result<Self> {
-        let without = Self([stage.lab.client.clone(), stage.lab.www.clone()]);
-        without.set("0", 1)?;
+impl<'a> WithoutSack<'a> {
+    fn of(stage: &'a Stage) -> Result<Self> {
+        let ends = [&stage.lab.client, &stage.lab.www];
+        let without = Self { ends, _single: SingleSegments::from(&ends.map(|end| (end, "eth0")))? };
+        without.set("0")?;
         Ok(without)
     }
 
-    fn set(&self, sack: &str, segments: u32) -> Result<()> {
-        self.0.iter().try_for_each(|end| {
-            end.sysctl("ipv4/tcp_sack", sack)?;
-            end.ip(&format!("link set eth0 gso_max_segs {segments}\n"))
-        })
+    fn set(&self, sack: &str) -> Result<()> {
+        self.ends.iter().try_for_each(|end| end.sysctl("ipv4/tcp_sack", sack))
     }
 }
 
-impl Drop for WithoutSack {
+impl Drop for WithoutSack<'_> {
     fn drop(&mut self) {
-        let _ = self.set("1", 65535);
+        let _ = self.set("1");
     }
 }

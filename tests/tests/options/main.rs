@@ -105,7 +105,7 @@ fn a_backend_without_sack_is_learned_of_and_nothing_is_lost() -> Result<()> {
     let lossy = Impairment { seed: 11, loss: 0.01, duplicate: 0.0, reorder: 0.0, delay: 1 };
     let _impaired = Impaired::start(&stage.lab, Wire::Client, &lossy)?;
     for promised in [true, false] {
-        let before = counter(&stage.lab.client, "TCPTimeouts")?;
+        let before = stage.lab.client.tcp_counter("TCPTimeouts")?;
         let watch = Watch::start(&stage.lab)?;
         let begun = std::time::Instant::now();
         let up = stage.by_name(WWW, "/options-up.bin")?.upload(&file).run()?;
@@ -116,7 +116,7 @@ fn a_backend_without_sack_is_learned_of_and_nothing_is_lost() -> Result<()> {
         assert!(same_content(&stored, &file)?, "what was stored is not what was sent");
         std::fs::remove_file(stored)?;
         assert_eq!(watched[0].syn_ack_at_client()?.option(4).is_some(), promised);
-        let timeouts = counter(&stage.lab.client, "TCPTimeouts")? - before;
+        let timeouts = stage.lab.client.tcp_counter("TCPTimeouts")? - before;
         println!("promised SACK: {promised}, {took:?}, {timeouts} timeouts");
     }
     assert_eq!(listen_row(&stage, 443)?["sack"], "withdrawn");
@@ -191,16 +191,7 @@ fn some_file(stage: &Stage) -> Result<PathBuf> {
 
 /// Segments that a machine has dropped for an old timestamp.
 fn paws(machine: &Namespace) -> Result<u64> {
-    counter(machine, "PAWSEstab")
-}
-
-fn counter(machine: &Namespace, wanted: &str) -> Result<u64> {
-    let text = machine.proc_net("netstat")?;
-    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, values) = (lines.next().context("no names")?, lines.next().context("no values")?);
-    let mut both = names.split_whitespace().zip(values.split_whitespace());
-    let (_, count) = both.find(|(name, _)| *name == wanted).context("no such counter")?;
-    Ok(count.parse()?)
+    machine.tcp_counter("PAWSEstab")
 }
 
 /// What `status` says of a port of the VPS.
