@@ -3,10 +3,10 @@
 
 use std::cell::Cell;
 
-use ingress_common::maps::TCP;
+use ingress_common::ip::{ICMPV6, TCP, UDP};
 use ingress_common::policy::{
-    Connection, ESTABLISHED, Fragment, ICMPV6, MOST_HEADERS, Octets, Piece, Stage, UDP, UDP_IDLE,
-    Upper, is_header, step,
+    Connection, ESTABLISHED, Fragment, MOST_HEADERS, Octets, Piece, Stage, UDP_IDLE, Upper,
+    is_header, step,
 };
 use ingress_common::tcp::Flags;
 

@@ -3,6 +3,7 @@
 
 use ingress_common::{
     checksum::{Sum, pseudo_v4, pseudo_v6},
+    ip::TCP,
     splice::{Fields, OptionShift},
     tcp::{
         HEADER_LEN, MAX_OPTIONS_LEN, OPTION_ROOM, Options, Places, SynOptions, TcpOption,
@@ -12,7 +13,6 @@ use ingress_common::{
 
 use crate::cursor::Cursor;
 
-const TCP: u8 = 6;
 const SOUGHT: u32 = Places::OF_SYN | Places::WITH_SACK;
 
 struct Flow {

@@ -1,5 +1,7 @@
 //! IPv4 addresses inside IPv6 prefixes (RFC 6052 §2.2).
 
+use core::{fmt, net::Ipv6Addr};
+
 /// The prefix lengths RFC 6052 §2.2 allows, in bits.
 pub const PREFIX_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
 
@@ -22,6 +24,10 @@ pub enum PrefixError {
 }
 
 impl Nat46Prefix {
+    /// The prefix for whoever has none of their own (RFC 8215), as a /96.
+    pub const LOCAL_USE: Self =
+        Self { bits: [0, 0x64, 0xff, 0x9b, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], len: 96 };
+
     /// Checks a prefix against RFC 6052.
     ///
     /// # Errors
@@ -79,10 +85,16 @@ impl Nat46Prefix {
     }
 }
 
+impl fmt::Display for Nat46Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Ipv6Addr::from(self.bits), self.len)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, Ipv6Addr};
+    use core::net::Ipv4Addr;
     use proptest::prelude::*;
 
     fn embedded(prefix: &str, len: u8) -> Ipv6Addr {

@@ -18,9 +18,9 @@ use network_types::ip::Ipv4Hdr;
 use crate::{
     count, heartbeat,
     packet::{Packet, now},
-    policy, synack,
-    to_backend::Segment,
-    upcall,
+    policy,
+    segment::Segment,
+    synack, upcall,
 };
 
 #[map]

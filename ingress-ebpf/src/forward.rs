@@ -3,6 +3,7 @@
 
 use ingress_common::{
     checksum::Sum,
+    ip::{IPV6_LEN, TCP},
     maps::{Destination, Device},
     verdict::{DropReason, Traffic, Verdict},
 };
@@ -11,7 +12,6 @@ use network_types::ip::Ipv6Hdr;
 use crate::{clamp, copied::Copied, count, devices, gate, packet::Packet, routes, to_client};
 
 const HOP_BY_HOP: u8 = 0;
-const TCP: u8 = 6;
 /// The offset of the hop limit, and of the word it stands in.
 const HOP_LIMIT: usize = 7;
 
@@ -89,7 +89,7 @@ fn route<const L2: usize>(
     narrowest: u32,
     path: Traffic,
 ) -> Result<Verdict, Verdict> {
-    let len = 40 + u16::from_be_bytes(ip.payload_len) as u32;
+    let len = IPV6_LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32;
     // Under a GSO batch lies a TCP or UDP header of at most sixty octets; a few octets of caution only
     // send a packet the slow way.
     let odd = ip.next_hdr == HOP_BY_HOP
@@ -97,7 +97,7 @@ fn route<const L2: usize>(
         || out.ifindex == packet.ifindex()
         || ip.payload_len == [0, 0]
         || len > packet.len()
-        || !packet.fits(out.mtu, len, 40 + transport_len(packet, ip), 0);
+        || !packet.fits(out.mtu, len, IPV6_LEN as u32 + transport_len(packet, ip), 0);
     if odd {
         return Err(Verdict::Kernel);
     }
@@ -129,7 +129,7 @@ fn transport_len<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> u32 {
     if ip.next_hdr != TCP {
         return 8;
     }
-    match packet.read::<u8>(40 + 12) {
+    match packet.read::<u8>(IPV6_LEN + 12) {
         Some(offset) => (*offset >> 4) as u32 * 4,
         None => 60,
     }

@@ -7,9 +7,10 @@ use aya_ebpf::{
     maps::{LruHashMap, PerCpuArray},
 };
 use ingress_common::{
+    ip::ICMPV6,
     policy::{
-        Approach, Connection, ConnectionKey, FragmentKey, ICMPV6, Icmp, Judgement, Piece, Settings,
-        Upper, client_may, judge, may_have_begun_before,
+        Approach, Connection, ConnectionKey, FragmentKey, Icmp, Judgement, Piece, Settings, Upper,
+        client_may, judge, may_have_begun_before,
     },
     verdict::{DropReason, Verdict},
 };
@@ -30,10 +31,10 @@ static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::pinned(1
 static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(1 << 12, 0);
 
 #[map]
-static DESK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// What is worked on; the stack has no room left for it.
-struct Desk {
+struct Scratch {
     upper: Upper,
     connection: ConnectionKey,
     fragment: FragmentKey,
@@ -50,10 +51,10 @@ pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<(), V
     if settings.is_open() {
         return Ok(());
     }
-    let desk = desk().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
+    let scratch = scratch().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
     // One after the other and not one within the other: the stacks of functions that call each other add up.
-    let readable = upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper);
-    match judge_entry(ip, desk, settings.0, readable) {
+    let readable = upper::read(packet.skb(), L2 as u32, ip, &mut scratch.upper);
+    match judge_entry(ip, scratch, settings.0, readable) {
         ADMITTED => Ok(()),
         DENIED => Err(Verdict::Drop(DropReason::ClientDenied)),
         _ => Err(Verdict::Drop(DropReason::PolicyClosed)),
@@ -67,9 +68,9 @@ pub fn leave<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
     if settings.is_open() {
         return;
     }
-    let Some(desk) = desk() else { return };
-    if upper::read(packet.skb(), L2 as u32, ip, &mut desk.upper) {
-        note_exit(ip, desk, settings.0);
+    let Some(scratch) = scratch() else { return };
+    if upper::read(packet.skb(), L2 as u32, ip, &mut scratch.upper) {
+        note_exit(ip, scratch, settings.0);
     }
 }
 
@@ -79,12 +80,12 @@ const DENIED: u32 = 1;
 const CLOSED: u32 = 2;
 
 #[inline(never)]
-fn judge_entry(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64, readable: bool) -> u32 {
+fn judge_entry(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: u64, readable: bool) -> u32 {
     let settings = Settings(settings);
-    if readable && desk.upper.piece == Piece::Later && begun(ip, desk) {
+    if readable && scratch.upper.piece == Piece::Later && begun(ip, scratch) {
         return ADMITTED;
     }
-    if !readable || desk.upper.piece == Piece::Later {
+    if !readable || scratch.upper.piece == Piece::Later {
         // Of which service this is, nobody can tell.
         return if !client_may(settings, &InForce(settings.set()), &ip.src_addr) {
             DENIED
@@ -94,17 +95,17 @@ fn judge_entry(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64, readable: bool) -> 
             ADMITTED
         };
     }
-    let verdict = judge_whole(ip, desk, settings);
-    if verdict == ADMITTED && desk.upper.piece == Piece::First {
-        note_fragment(ip, desk);
+    let verdict = judge_whole(ip, scratch, settings);
+    if verdict == ADMITTED && scratch.upper.piece == Piece::First {
+        note_fragment(ip, scratch);
     }
     verdict
 }
 
 #[inline(always)]
-fn judge_whole(ip: &Ipv6Hdr, desk: &mut Desk, settings: Settings) -> u32 {
+fn judge_whole(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: Settings) -> u32 {
     let rules = InForce(settings.set());
-    let Upper { protocol, flags, kind, ports: [outside_port, inside_port], .. } = desk.upper;
+    let Upper { protocol, flags, kind, ports: [outside_port, inside_port], .. } = scratch.upper;
     if protocol == ICMPV6 {
         match Icmp::of(kind) {
             Icmp::Passes => return ADMITTED,
@@ -114,7 +115,7 @@ fn judge_whole(ip: &Ipv6Hdr, desk: &mut Desk, settings: Settings) -> u32 {
         }
     } else {
         let ends = (&ip.dst_addr, inside_port, &ip.src_addr, outside_port);
-        let connection = connection(desk, ends);
+        let connection = connection(scratch, ends);
         if connection.is_some_and(|it| it.answers(protocol, flags, now())) {
             return ADMITTED;
         }
@@ -132,15 +133,15 @@ fn judge_whole(ip: &Ipv6Hdr, desk: &mut Desk, settings: Settings) -> u32 {
 
 /// What it returns says nothing; older verifiers want a number.
 #[inline(never)]
-fn note_exit(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64) -> u32 {
+fn note_exit(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: u64) -> u32 {
     let settings = Settings(settings);
-    let Upper { protocol, flags, piece, ports: [inside_port, outside_port], .. } = desk.upper;
+    let Upper { protocol, flags, piece, ports: [inside_port, outside_port], .. } = scratch.upper;
     if piece == Piece::Later || protocol == ICMPV6 {
         return 0;
     }
     let now = now();
     let ends = (&ip.src_addr, inside_port, &ip.dst_addr, outside_port);
-    if connection(desk, ends).is_some_and(|it| it.from_inside(protocol, flags, now)) {
+    if connection(scratch, ends).is_some_and(|it| it.from_inside(protocol, flags, now)) {
         return 0;
     }
     let (outside, inside) = (&ip.dst_addr, &ip.src_addr);
@@ -149,57 +150,57 @@ fn note_exit(ip: &Ipv6Hdr, desk: &mut Desk, settings: u64) -> u32 {
         return 0;
     }
     if let Some(connection) = Connection::begin(protocol, flags, now) {
-        let _ = CONNECTIONS.insert(&desk.connection, &connection, 0);
+        let _ = CONNECTIONS.insert(&scratch.connection, &connection, 0);
     }
     0
 }
 
 #[inline(always)]
-fn desk() -> Option<&'static mut Desk> {
-    let desk = DESK.get_ptr_mut(0)?;
+fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: the slot belongs to this CPU, and no program has work on it while another runs.
-    let desk = unsafe { &mut *desk };
-    desk.upper = Upper::default();
-    Some(desk)
+    let scratch = unsafe { &mut *scratch };
+    scratch.upper = Upper::default();
+    Some(scratch)
 }
 
 /// The entry of what the inside has begun: address and port inside, address and port outside.
 #[inline(always)]
 fn connection(
-    desk: &mut Desk,
+    scratch: &mut Scratch,
     (inside, inside_port, outside, outside_port): (&[u8; 16], [u8; 2], &[u8; 16], [u8; 2]),
 ) -> Option<&'static mut Connection> {
-    desk.connection = ConnectionKey {
+    scratch.connection = ConnectionKey {
         inside: *inside,
         outside: *outside,
         inside_port,
         outside_port,
-        protocol: desk.upper.protocol,
+        protocol: scratch.upper.protocol,
         reserved: [0; 3],
     };
     // SAFETY: the pointer is into a map's value, which stays valid while the program runs. Two CPUs may write
     // the same marks, of which the next segment sets those that were lost.
-    CONNECTIONS.get_ptr_mut(&desk.connection).map(|connection| unsafe { &mut *connection })
+    CONNECTIONS.get_ptr_mut(&scratch.connection).map(|connection| unsafe { &mut *connection })
 }
 
 /// Whether the packet's first piece was let in.
 #[inline(always)]
-fn begun(ip: &Ipv6Hdr, desk: &mut Desk) -> bool {
-    set_fragment(ip, desk);
+fn begun(ip: &Ipv6Hdr, scratch: &mut Scratch) -> bool {
+    set_fragment(ip, scratch);
     // SAFETY: the value is read at once.
-    let since = unsafe { FRAGMENTS.get(&desk.fragment) };
+    let since = unsafe { FRAGMENTS.get(&scratch.fragment) };
     since.is_some_and(|since| now().saturating_sub(*since) <= REASSEMBLY)
 }
 
 #[inline(always)]
-fn note_fragment(ip: &Ipv6Hdr, desk: &mut Desk) {
-    set_fragment(ip, desk);
-    desk.time = now();
-    let _ = FRAGMENTS.insert(&desk.fragment, &desk.time, 0);
+fn note_fragment(ip: &Ipv6Hdr, scratch: &mut Scratch) {
+    set_fragment(ip, scratch);
+    scratch.time = now();
+    let _ = FRAGMENTS.insert(&scratch.fragment, &scratch.time, 0);
 }
 
 #[inline(always)]
-fn set_fragment(ip: &Ipv6Hdr, desk: &mut Desk) {
-    desk.fragment =
-        FragmentKey { source: ip.src_addr, destination: ip.dst_addr, id: desk.upper.id };
+fn set_fragment(ip: &Ipv6Hdr, scratch: &mut Scratch) {
+    scratch.fragment =
+        FragmentKey { source: ip.src_addr, destination: ip.dst_addr, id: scratch.upper.id };
 }

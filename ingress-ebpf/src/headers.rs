@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     checksum::Sum,
-    maps::TCP,
+    ip::{IPV6_LEN, TCP},
     policy::{is_left_out, step},
     verdict::Verdict,
     verifier::{forget, opaque},
@@ -18,7 +18,6 @@ use network_types::ip::Ipv6Hdr;
 
 use crate::packet::{Packet, done, now};
 
-const IPV6: u64 = 40;
 /// Offset of the length, with next header and hop limit behind it.
 const PAYLOAD_LEN: usize = 4;
 /// Nobody sends more of them in front of TCP.
@@ -71,7 +70,7 @@ fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
         let mut head = [0u8; 8];
         // SAFETY: eight octets are read into eight.
         let failed = unsafe {
-            let at = l2 + (IPV6 + offset) as u32;
+            let at = l2 + IPV6_LEN as u32 + offset as u32;
             bpf_skb_load_bytes(skb.cast(), at, head.as_mut_ptr().cast(), head.len() as u32)
         };
         if failed != 0 || offset + 8 > payload || !is_left_out(kind, head) {

@@ -1,6 +1,7 @@
 //! ICMP errors from the world about packets that we sent on behalf of a backend.
 
 use ingress_common::{
+    ip::{IPV4_LEN, TCP},
     maps::ClientKey,
     upcall::Upcall,
     verdict::{DropReason, Verdict},
@@ -9,21 +10,18 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{admit, flows, packet::Packet, upcall};
 
-/// Of ICMP (RFC 792).
-pub const PROTOCOL: u8 = 1;
-const TCP: u8 = 6;
 const DESTINATION_UNREACHABLE: u8 = 3;
 const TIME_EXCEEDED: u8 = 11;
 const PARAMETER_PROBLEM: u8 = 12;
 /// Where the quoted packet stands, and the ports behind its header.
-const QUOTED: usize = 20 + 8;
-const PORTS: usize = QUOTED + 20;
+const QUOTED: usize = IPV4_LEN + 8;
+const PORTS: usize = QUOTED + IPV4_LEN;
 
 /// An error about a packet of a flow goes to the daemon, which translates it. About anything else of a listed port,
 /// nobody here can do something: the kernel has no connection there.
 #[inline(always)]
 pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
-    let Some(kind) = packet.read::<u8>(20) else { return Verdict::Kernel };
+    let Some(kind) = packet.read::<u8>(IPV4_LEN) else { return Verdict::Kernel };
     let kind = *kind;
     if kind != DESTINATION_UNREACHABLE && kind != TIME_EXCEEDED && kind != PARAMETER_PROBLEM {
         return Verdict::Kernel;

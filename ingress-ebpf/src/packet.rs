@@ -15,7 +15,8 @@ use aya_ebpf::{
 };
 use ingress_common::{
     checksum::Sum,
-    tcp::{OPTION_ROOM, Timestamps},
+    ip::IPV6_LEN,
+    tcp::{HEADER_LEN, OPTION_ROOM, Timestamps},
     verdict::Verdict,
     verifier::opaque,
 };
@@ -36,7 +37,7 @@ const VLAN_ID: u32 = 0xfff;
 /// `pkt_type` of a packet addressed to this host (`linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
 /// The largest headers that are read in place: IPv6 and TCP with timestamps.
-const HEADERS: usize = 40 + 20 + Timestamps::LEN;
+const HEADERS: usize = IPV6_LEN + HEADER_LEN + Timestamps::LEN;
 
 /// An skb whose network header stands `L2` octets in.
 pub struct Packet<const L2: usize> {

@@ -9,7 +9,8 @@
 use aya_ebpf::programs::XdpContext;
 use ingress_common::{
     checksum::pseudo_v4,
-    maps::{ClientKey, TCP},
+    ip::{IPV4_LEN, TCP},
+    maps::ClientKey,
     tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_ROOM, Seq},
     verdict::{Cookie, DropReason, Verdict},
     verifier::{forget, opaque},
@@ -17,14 +18,15 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
-    admit, clamp, count, flows,
+    admit, count, flows,
     packet::{ETHERNET, now, room},
     policy,
     synack::{self, Answer, Front, Header, Syn},
+    tcp_header::TcpHeader,
 };
 
 const ETH_P_IP: u16 = 0x0800;
-const TCP_OFFSET: usize = ETHERNET + 20;
+const TCP_OFFSET: usize = ETHERNET + IPV4_LEN;
 const OPTIONS: usize = TCP_OFFSET + tcp::HEADER_LEN;
 /// The one bit beside the fragment offset that does not matter.
 const DONT_FRAGMENT: u8 = 0x40;
@@ -40,15 +42,15 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
     let eth = header::<EthHdr>(ctx, 0)?;
     let ip = header::<Ipv4Hdr>(ctx, ETHERNET)?;
     let tcp = header::<TcpHdr>(ctx, TCP_OFFSET)?;
-    let options = clamp::options_len(tcp);
+    let options = tcp.options_len();
     let [fragment, rest] = ip.frags;
     let plain = eth.ether_type == ETH_P_IP.to_be()
         && ip.vihl == 0x45
         && ip.proto == TCP
         && fragment & !DONT_FRAGMENT == 0
         && rest == 0
-        && clamp::flags(tcp).0 & DECIDING.0 == Flags::SYN.0
-        && !clamp::is_short(tcp)
+        && tcp.flags().0 & DECIDING.0 == Flags::SYN.0
+        && !tcp.is_short()
         && u16::from_be_bytes(ip.tot_len) as usize == length(options);
     if !plain {
         return Err(Verdict::Kernel);
@@ -76,7 +78,7 @@ pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
 
     let new = Header::of_answer(&syn, answer.isn, listener, options);
     let len = length(options) as u16;
-    let sum = pseudo_v4(key.listen, key.client, TCP, len - 20);
+    let sum = pseudo_v4(key.listen, key.client, TCP, len - IPV4_LEN as u16);
     let check = sum.plus(new.sum()).plus(synack::sum(area)).checksum();
     (eth.src_addr, eth.dst_addr) = (eth.dst_addr, eth.src_addr);
     *ip = synack::ip_header(&key, len);

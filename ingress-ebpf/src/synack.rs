@@ -7,7 +7,8 @@ use aya_ebpf::helpers::bpf_csum_diff;
 use ingress_common::{
     checksum::Sum,
     cookie,
-    maps::{ClientKey, CookieKeys, Listener, TCP},
+    ip::{IPV4_LEN, TCP},
+    maps::{ClientKey, CookieKeys, Listener},
     tcp::{self, Flags, OPTION_ROOM, Places, Seq, SynOptions, Timestamps},
     verdict::{DropReason, Verdict},
     verifier::forget,
@@ -15,13 +16,14 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
-    clamp, ipv4,
+    ipv4,
     packet::{ETHERNET, Packet, done, room},
-    to_backend::Segment,
+    segment::Segment,
+    tcp_header::TcpHeader,
 };
 
-const TCP_OFFSET: usize = 20;
-const CHECKSUM: usize = TCP_OFFSET + 16;
+const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
+const CHECKSUM: usize = IPV4_LEN + 16;
 /// Linux' default for packets of its own.
 const TTL: u8 = 64;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
@@ -86,7 +88,7 @@ pub fn answer<const L2: usize>(
     keys: &CookieKeys,
     now: u64,
 ) -> Result<Seq, Verdict> {
-    let area = match packet.options(TCP_OFFSET + tcp::HEADER_LEN, segment.options) {
+    let area = match packet.options(OPTIONS, segment.options) {
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
@@ -105,14 +107,14 @@ pub fn answer<const L2: usize>(
     let change = new.sum().plus(Sum(!old.sum().fold() as u32));
     let change = change.plus(sum(area)).plus(Sum(!old_options.fold() as u32));
 
-    let len = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u16;
+    let len = (OPTIONS + options_len) as u16;
     packet.resize(len as u32)?;
-    packet.write(TCP_OFFSET, &new.front)?;
+    packet.write(IPV4_LEN, &new.front)?;
     packet.write(CHECKSUM + 2, &new.urgent)?;
-    packet.write_options(TCP_OFFSET + tcp::HEADER_LEN, area, options_len)?;
+    packet.write_options(OPTIONS, area, options_len)?;
     packet.change_checksum(CHECKSUM, change)?;
-    let before = (segment.len as u16 - TCP_OFFSET as u16).to_be_bytes();
-    let after = (len - TCP_OFFSET as u16).to_be_bytes();
+    let before = (segment.len as u16 - IPV4_LEN as u16).to_be_bytes();
+    let after = (len - IPV4_LEN as u16).to_be_bytes();
     packet.change_pseudo_checksum(CHECKSUM, Sum(0).sub2(before).add2(after))?;
     packet.write(0, &ip_header(&syn.key, len))?;
     turn_around(packet)?;
@@ -162,7 +164,7 @@ impl Header {
             ports: [tcp.source, tcp.dest],
             seq: tcp.seq,
             ack: tcp.ack_seq,
-            offset: clamp::offset_octet(tcp),
+            offset: tcp.offset_octet(),
             flags: segment.flags.0,
             window: tcp.window,
         };

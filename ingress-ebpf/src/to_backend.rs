@@ -2,6 +2,7 @@
 
 use ingress_common::{
     checksum::Sum,
+    ip::{IPV4_LEN, TCP},
     maps::{ClientKey, ToBackend},
     splice::{Fields, OptionShift},
     storm::{self, End},
@@ -9,56 +10,29 @@ use ingress_common::{
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
 };
-use network_types::{
-    ip::{Ipv4Hdr, Ipv6Hdr},
-    tcp::TcpHdr,
-};
+use network_types::{ip::Ipv6Hdr, tcp::TcpHdr};
 
 use crate::{
-    admit, clamp,
-    copied::Copied,
-    count, devices, flows, icmp, next_hops, options,
+    admit, count, devices, flows, next_hops, options,
     packet::{ETH_P_IPV6, Packet, now},
+    segment::Segment,
     storm::rages,
     upcall,
 };
 
-const TCP: u8 = 6;
-const TCP_OFFSET: usize = 20;
-/// Offset of the checksum behind an IPv4 header.
-const CHECKSUM: usize = TCP_OFFSET + 16;
+/// Where the TCP options stand, and the checksum.
+const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
+const CHECKSUM: usize = IPV4_LEN + 16;
 /// What the network header gains.
 const GROWTH: i32 = 20;
 /// A client that exceeds the backend's MSS is told so only after this silence, in nanoseconds, which suggests a lost
 /// segment; not while everything gets through.
 const PAUSE: u64 = 100_000_000;
 
-/// A TCP segment over IPv4 whose headers have been read and found whole.
-pub struct Segment {
-    pub ip: Copied<Ipv4Hdr>,
-    pub tcp: Copied<TcpHdr>,
-    pub key: ClientKey,
-    pub flags: Flags,
-    /// Length of the packet by its own header.
-    pub len: u32,
-    /// Octets of TCP options.
-    pub options: usize,
-    /// Octets of payload.
-    pub payload: u32,
-}
-
-impl Segment {
-    /// Cuts off what the link layer appended, once it is certain that the packet is ours.
-    #[inline(always)]
-    pub fn trim<const L2: usize>(&self, packet: &Packet<L2>) -> Result<(), Verdict> {
-        if self.len < packet.len() { packet.resize(self.len) } else { Ok(()) }
-    }
-}
-
 /// From the uplink.
 #[inline(always)]
 pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
-    let segment = parse(packet)?;
+    let segment = Segment::parse(packet)?;
     match flows::from_client(&segment.key) {
         None => admit::stranger(packet, &segment),
         Some(flow) if opens_anew(&segment, flow) => admit::again(packet, &segment, flow),
@@ -92,12 +66,12 @@ fn established<const L2: usize>(
     if ip.ttl <= 1 {
         return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
     }
-    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options_len) as u32;
+    let headers = (OPTIONS + options_len) as u32;
     if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
         return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
     }
     if let Some(mss) = flow.mss()
-        && packet.largest(*len, headers) > (TCP_OFFSET + tcp::HEADER_LEN) as u32 + mss as u32
+        && packet.largest(*len, headers) > OPTIONS as u32 + mss as u32
         && now().saturating_sub(flow.last_seen) > PAUSE
         && upcall::take_flows_token()
     {
@@ -116,9 +90,9 @@ fn established<const L2: usize>(
     let new = old.to_backend(flow.delta, expand);
     let stamped = flow.timestamps != 0 && flags.contains(Flags::ACK);
     let shift = OptionShift::to_backend(flow.delta, flow.ts_delta, stamped);
-    let moved = options::shift(packet, TCP_OFFSET + tcp::HEADER_LEN, *options_len, &shift)?;
+    let moved = options::shift(packet, OPTIONS, *options_len, &shift)?;
     let change = new.change_from(old).plus(moved);
-    let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let header = packet.at::<TcpHdr>(IPV4_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {
         (*header).ack_seq = new.ack;
@@ -129,7 +103,7 @@ fn established<const L2: usize>(
 
     let header = Ipv6Hdr {
         vcf: [0x60 | ip.tos >> 4, ip.tos << 4, 0, 0],
-        payload_len: ((*len - TCP_OFFSET as u32) as u16).to_be_bytes(),
+        payload_len: ((*len - IPV4_LEN as u32) as u16).to_be_bytes(),
         next_hdr: TCP,
         hop_limit: ip.ttl - 1,
         src_addr: flow.source,
@@ -154,42 +128,4 @@ fn established<const L2: usize>(
     count::traffic(Traffic::Nat46In, packet.segments(), *len as u64);
     let next_hop = next_hops::to_backend(tunnel, &flow.backend);
     Ok(Verdict::Forward(devices::through(tunnel, next_hop)))
-}
-
-/// Reads the headers. What is not TCP, or a later fragment, is the kernel's; nothing of it reaches a
-/// listening port, since the first fragment never gets there.
-#[inline(always)]
-fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Segment, Verdict> {
-    let ip = packet.read::<Ipv4Hdr>(0).ok_or(Verdict::Kernel)?;
-    let [fragment, rest] = ip.frags;
-    if ip.vihl >> 4 != 4 || fragment & 0x1f != 0 || rest != 0 {
-        return Err(Verdict::Kernel);
-    }
-    if ip.proto == icmp::PROTOCOL {
-        return Err(icmp::from_world(packet, &ip));
-    }
-    if ip.proto != TCP {
-        return Err(Verdict::Kernel);
-    }
-    // The smallest first fragment holds less than a TCP header, but the ports.
-    let flaw = if ip.vihl != 0x45 {
-        DropReason::Ipv4Options
-    } else if fragment & 0x20 != 0 {
-        DropReason::Ipv4Fragment
-    } else {
-        DropReason::Malformed
-    };
-    let tcp = match packet.read::<TcpHdr>(TCP_OFFSET) {
-        Some(tcp) if ip.vihl == 0x45 && fragment & 0x20 == 0 => tcp,
-        Some(_) | None => return Err(admit::refuse_by_ports(packet, &ip, flaw)),
-    };
-    let key = ClientKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
-    let len = u16::from_be_bytes(ip.tot_len) as u32;
-    let options = clamp::options_len(&tcp);
-    let headers = (TCP_OFFSET + tcp::HEADER_LEN + options) as u32;
-    if clamp::is_short(&tcp) || len < headers || len > packet.len() {
-        return Err(admit::refuse_listed(&key, DropReason::Malformed));
-    }
-    let flags = clamp::flags(&tcp);
-    Ok(Segment { ip, tcp, key, flags, len, options, payload: len - headers })
 }

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     checksum::Sum,
+    ip::{ICMPV6, IPV6_LEN, TCP},
     maps::{BackendKey, ToClient, WATCH_RANGE},
     splice::{Fields, OptionShift},
     storm::{self, End},
@@ -21,9 +22,10 @@ use network_types::{
 };
 
 use crate::{
-    clamp, count, devices, flows, headers, ipv4, next_hops, options,
+    count, devices, flows, headers, ipv4, next_hops, options,
     packet::{ETH_P_IP, Packet, now},
     storm::rages,
+    tcp_header::TcpHeader,
     upcall,
 };
 
@@ -31,16 +33,14 @@ use crate::{
 #[map]
 static EXPECTED: HashMap<BackendKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);
 
-const TCP: u8 = 6;
-const ICMPV6: u8 = 58;
 /// The first ICMPv6 type that is no error (RFC 4443 §2.1).
 const FIRST_INFORMATIONAL: u8 = 128;
-const TCP_OFFSET: usize = 40;
-/// Offset of the checksum behind an IPv6 header.
-const CHECKSUM: usize = TCP_OFFSET + 16;
+/// Where the TCP options stand, and the checksum.
+const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
+const CHECKSUM: usize = IPV6_LEN + 16;
 /// Where an ICMPv6 error quotes a packet, and what of that says whose it is: the IPv6 header and the ports.
-const QUOTED: u32 = 40 + 8;
-const QUOTED_LEN: usize = TCP_OFFSET + 4;
+const QUOTED: u32 = IPV6_LEN as u32 + 8;
+const QUOTED_LEN: usize = IPV6_LEN + 4;
 /// What the network header loses.
 const SHRINKAGE: i32 = -20;
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
@@ -55,10 +55,10 @@ pub fn from_backend<const L2: usize>(
     if ip.next_hdr != TCP && !headers::take_off(packet, ip)? {
         return icmp_error(packet, ip);
     }
-    let tcp = packet.read::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
-    let len = TCP_OFFSET as u32 + u16::from_be_bytes(ip.payload_len) as u32;
-    let headers = (TCP_OFFSET + tcp::HEADER_LEN + clamp::options_len(&tcp)) as u32;
-    if clamp::is_short(&tcp) || len < headers || len > packet.len() {
+    let tcp = packet.read::<TcpHdr>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let len = IPV6_LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32;
+    let headers = (OPTIONS + tcp.options_len()) as u32;
+    if tcp.is_short() || len < headers || len > packet.len() {
         return Err(Verdict::Drop(DropReason::Malformed));
     }
     if len < packet.len() {
@@ -67,14 +67,14 @@ pub fn from_backend<const L2: usize>(
     let key = BackendKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
     match flows::from_backend(&key) {
         Some(flow) => established(packet, ip, &tcp, flow, len, headers),
-        None => stranger(packet, &key, clamp::flags(&tcp)),
+        None => stranger(packet, &key, tcp.flags()),
     }
 }
 
 /// Anything but TCP to the NAT46 prefix: errors about packets of ours go to the daemon, the rest ends here.
 #[inline(always)]
 pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
-    let kind = *packet.read::<u8>(40).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let kind = *packet.read::<u8>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
@@ -100,7 +100,7 @@ fn is_ours(skb: *mut __sk_buff, l2: u32) -> bool {
     // SAFETY: `quoted` is a header and the ports behind it, all of which are octets.
     let (ip, ports) = unsafe {
         let start = quoted.as_ptr();
-        (start.cast::<Ipv6Hdr>().read(), start.add(TCP_OFFSET).cast::<[[u8; 2]; 2]>().read())
+        (start.cast::<Ipv6Hdr>().read(), start.add(IPV6_LEN).cast::<[[u8; 2]; 2]>().read())
     };
     let key = BackendKey::new(ip.dst_addr, ports[1], ip.src_addr, ports[0]);
     // SAFETY: the value is not looked at.
@@ -123,13 +123,13 @@ fn established<const L2: usize>(
     if !packet.fits(uplink.mtu, len, headers, SHRINKAGE) {
         return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
     }
-    let flags = clamp::flags(tcp);
+    let flags = tcp.flags();
     if flow.watching != 0 && flags.contains(Flags::ACK) {
         report_acknowledged(packet, tcp, flow);
     }
 
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
-    let options_len = clamp::options_len(tcp);
+    let options_len = tcp.options_len();
     if storm::is_bare(flags, len - headers, options_len, flow.timestamps != 0)
         && rages(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, &old)
     {
@@ -140,8 +140,8 @@ fn established<const L2: usize>(
         if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
     let new = old.to_client(flow.delta, from, to);
     let shift = OptionShift::to_client(flow.ts_delta, flow.timestamps != 0);
-    let moved = options::shift(packet, TCP_OFFSET + tcp::HEADER_LEN, options_len, &shift)?;
-    let header = packet.at::<TcpHdr>(TCP_OFFSET).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    let moved = options::shift(packet, OPTIONS, options_len, &shift)?;
+    let header = packet.at::<TcpHdr>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {
         (*header).seq = new.seq;

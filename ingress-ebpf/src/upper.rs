@@ -1,12 +1,13 @@
 //! What an IPv6 packet carries, read from the kernel's buffer.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes};
-use ingress_common::policy::{Octets, Upper};
+use ingress_common::{
+    ip::IPV6_LEN,
+    policy::{Octets, Upper},
+};
 use network_types::ip::Ipv6Hdr;
 
 use crate::packet::now;
-
-const IPV6: u32 = 40;
 
 /// The packet behind the link's header.
 struct Skb {
@@ -23,7 +24,7 @@ pub fn read(skb: *mut __sk_buff, l2: u32, ip: &Ipv6Hdr, upper: &mut Upper) -> bo
         // A batch of more than 64 KiB, which GRO makes of a jumbogram.
         // SAFETY: a program's context is valid as long as it runs.
         0 => unsafe { (*skb).len }.wrapping_sub(l2),
-        len => IPV6 + len as u32,
+        len => IPV6_LEN as u32 + len as u32,
     };
     upper.read(&Skb { skb, l2 }, ip.next_hdr, end, now())
 }

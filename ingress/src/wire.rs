@@ -4,14 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use ingress_common::{
     checksum::{Sum, pseudo_v4, pseudo_v6},
+    ip::{IPV4_LEN, IPV6_LEN, TCP},
     tcp::{Flags, HEADER_LEN, OPTION_ROOM, Seq, SynOptions, Timestamps},
 };
 
 use crate::handshake::Segment;
 
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const TCP: u8 = 6;
 /// Hop limit of what the daemon sends, as Linux has it.
 const HOP_LIMIT: u8 = 64;
 
@@ -31,15 +29,16 @@ pub struct Addressed<A> {
 /// `None` for anything but a whole, plain TCP header with a right checksum.
 #[must_use]
 pub fn read_v4(packet: &[u8], len: usize) -> Option<Addressed<SocketAddrV4>> {
-    let header = packet.first_chunk::<IPV4>()?;
+    let header = packet.first_chunk::<IPV4_LEN>()?;
     if header[0] != 0x45 || header[9] != TCP {
         return None;
     }
     let source: [u8; 4] = header[12..16].try_into().ok()?;
     let destination: [u8; 4] = header[16..20].try_into().ok()?;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    let tcp = packet.get(IPV4..packet.len().min(total))?;
-    let pseudo = pseudo_v4(source, destination, TCP, u16::try_from(total.checked_sub(IPV4)?).ok()?);
+    let tcp = packet.get(IPV4_LEN..packet.len().min(total))?;
+    let pseudo =
+        pseudo_v4(source, destination, TCP, u16::try_from(total.checked_sub(IPV4_LEN)?).ok()?);
     let (source_port, destination_port, segment) = read_tcp(tcp, pseudo, packet.len() >= len)?;
     Some(Addressed {
         source: SocketAddrV4::new(source.into(), source_port),
@@ -51,14 +50,14 @@ pub fn read_v4(packet: &[u8], len: usize) -> Option<Addressed<SocketAddrV4>> {
 /// Reads an IPv6 packet, as [`read_v4`].
 #[must_use]
 pub fn read_v6(packet: &[u8], len: usize) -> Option<Addressed<SocketAddrV6>> {
-    let header = packet.first_chunk::<IPV6>()?;
+    let header = packet.first_chunk::<IPV6_LEN>()?;
     if header[0] >> 4 != 6 || header[6] != TCP {
         return None;
     }
     let source: [u8; 16] = header[8..24].try_into().ok()?;
     let destination: [u8; 16] = header[24..40].try_into().ok()?;
     let payload = u16::from_be_bytes([header[4], header[5]]);
-    let tcp = packet.get(IPV6..packet.len().min(IPV6 + usize::from(payload)))?;
+    let tcp = packet.get(IPV6_LEN..packet.len().min(IPV6_LEN + usize::from(payload)))?;
     let pseudo = pseudo_v6(&source, &destination, TCP, payload);
     let (source_port, destination_port, segment) = read_tcp(tcp, pseudo, packet.len() >= len)?;
     Some(Addressed {
@@ -104,39 +103,26 @@ fn checksum_holds(tcp: &[u8], pseudo: Sum) -> bool {
 /// Builds an IPv4 packet.
 #[must_use]
 pub fn build_v4(source: SocketAddrV4, destination: SocketAddrV4, segment: &Segment) -> Vec<u8> {
-    let mut packet = vec![0; IPV4];
+    let mut packet = vec![0; IPV4_LEN];
     let (from, to): (Ipv4Addr, Ipv4Addr) = (*source.ip(), *destination.ip());
     append_tcp(&mut packet, source.port(), destination.port(), segment, |len| {
         pseudo_v4(from.octets(), to.octets(), TCP, len)
     });
-    let total = (packet.len() as u16).to_be_bytes();
-    packet[0] = 0x45;
-    packet[2..4].copy_from_slice(&total);
-    packet[6] = 0x40;
-    packet[8] = HOP_LIMIT;
-    packet[9] = TCP;
-    packet[12..16].copy_from_slice(&from.octets());
-    packet[16..20].copy_from_slice(&to.octets());
-    let checksum = Sum::default().run(&packet[..IPV4]).checksum();
-    packet[10..12].copy_from_slice(&checksum);
+    let len = packet.len();
+    write_v4(&mut packet, from.octets(), to.octets(), TCP, len);
     packet
 }
 
 /// Builds an IPv6 packet.
 #[must_use]
 pub fn build_v6(source: SocketAddrV6, destination: SocketAddrV6, segment: &Segment) -> Vec<u8> {
-    let mut packet = vec![0; IPV6];
+    let mut packet = vec![0; IPV6_LEN];
     let (from, to): (Ipv6Addr, Ipv6Addr) = (*source.ip(), *destination.ip());
     append_tcp(&mut packet, source.port(), destination.port(), segment, |len| {
         pseudo_v6(&from.octets(), &to.octets(), TCP, len)
     });
-    let payload = ((packet.len() - IPV6) as u16).to_be_bytes();
-    packet[0] = 0x60;
-    packet[4..6].copy_from_slice(&payload);
-    packet[6] = TCP;
-    packet[7] = HOP_LIMIT;
-    packet[8..24].copy_from_slice(&from.octets());
-    packet[24..40].copy_from_slice(&to.octets());
+    let payload = (packet.len() - IPV6_LEN) as u16;
+    write_v6(&mut packet, from.octets(), to.octets(), TCP, payload);
     packet
 }
 
@@ -163,6 +149,30 @@ fn append_tcp(
     let tcp = &packet[start..];
     let checksum = pseudo(tcp.len() as u16).plus(Sum::default().run(tcp)).checksum();
     packet[start + 16..start + 18].copy_from_slice(&checksum);
+}
+
+/// Fills in an IPv4 header at the start of `packet`, for a packet of `len` octets.
+pub fn write_v4(packet: &mut [u8], from: [u8; 4], to: [u8; 4], protocol: u8, len: usize) {
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    packet[6] = 0x40;
+    packet[8] = HOP_LIMIT;
+    packet[9] = protocol;
+    packet[10..12].fill(0);
+    packet[12..16].copy_from_slice(&from);
+    packet[16..20].copy_from_slice(&to);
+    let checksum = Sum::default().run(&packet[..IPV4_LEN]).checksum();
+    packet[10..12].copy_from_slice(&checksum);
+}
+
+/// Fills in an IPv6 header at the start of `packet`, for a payload of `len` octets.
+pub fn write_v6(packet: &mut [u8], from: [u8; 16], to: [u8; 16], protocol: u8, len: u16) {
+    packet[0] = 0x60;
+    packet[4..6].copy_from_slice(&len.to_be_bytes());
+    packet[6] = protocol;
+    packet[7] = HOP_LIMIT;
+    packet[8..24].copy_from_slice(&from);
+    packet[24..40].copy_from_slice(&to);
 }
 
 #[cfg(test)]
@@ -210,7 +220,7 @@ mod tests {
             let mut packet = build_v4(from, from, &segment);
             packet[at] ^= 1 << bit;
             // By chance, once in 2^16, this is what a checksum looks like that is yet to be filled in.
-            let pseudo = pseudo_v4([127, 0, 0, 1], [127, 0, 0, 1], TCP, (packet.len() - IPV4) as u16);
+            let pseudo = pseudo_v4([127, 0, 0, 1], [127, 0, 0, 1], TCP, (packet.len() - IPV4_LEN) as u16);
             prop_assume!(u16::from_ne_bytes([packet[36], packet[37]]) != pseudo.fold());
             // The port, sequence and window fields are covered; the data offset may fail first.
             prop_assert!(read_v4(&packet, packet.len()).is_none());

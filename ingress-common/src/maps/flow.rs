@@ -1,7 +1,6 @@
 //! The two halves of a flow, and how each is found.
 
-/// `protocol` of a TCP flow.
-pub const TCP: u8 = 6;
+use crate::ip::TCP;
 
 /// A client's side of a flow: how the uplink finds it.
 #[repr(C)]

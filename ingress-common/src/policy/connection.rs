@@ -4,7 +4,7 @@
 //! (RFC 4787 REQ-6, RFC 6092 REC-16). A connection that stood before its entry did is taken up in the middle:
 //! only the inside can do that, and only with a segment that begins nothing.
 
-use crate::{maps::TCP, tcp::Flags};
+use crate::{ip::TCP, tcp::Flags};
 
 const SECOND: u64 = 1_000_000_000;
 /// A TCP connection whose two ends have spoken (RFC 5382 REQ-5, RFC 6092 REC-35: at least 2 h 4 min).

@@ -19,12 +19,7 @@ pub use tables::{
 };
 pub use upper::{Octets, Piece, Upper};
 
-use crate::maps::TCP;
-
-/// Of ICMPv6 (RFC 4443).
-pub const ICMPV6: u8 = 58;
-/// Of UDP.
-pub const UDP: u8 = 17;
+use crate::ip::{TCP, UDP};
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;

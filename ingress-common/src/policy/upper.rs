@@ -1,13 +1,12 @@
 //! What an IPv6 packet carries, behind its extension headers, as far as the policy asks.
 
-use super::{Fragment, ICMPV6, MOST_HEADERS, has_ports, is_header, step};
+use super::{Fragment, MOST_HEADERS, has_ports, is_header, step};
 use crate::{
-    maps::TCP,
+    ip::{ICMPV6, IPV6_LEN, TCP},
     tcp::Flags,
     verifier::{forget, opaque},
 };
 
-const IPV6: u32 = 40;
 /// Offset of the flags in a TCP header.
 const FLAGS: u32 = 13;
 /// The highest that a walk over [`MOST_HEADERS`] can get, rounded up.
@@ -54,7 +53,7 @@ impl Upper {
     #[inline(always)]
     pub fn read<P: Octets>(&mut self, packet: &P, first: u8, end: u32, salt: u64) -> bool {
         let mut kind = first;
-        let mut offset = IPV6;
+        let mut offset = IPV6_LEN as u32;
         let mut nth = 0;
         while nth < MOST_HEADERS {
             if !is_header(kind) {

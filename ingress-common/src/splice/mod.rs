@@ -30,7 +30,7 @@ impl Fields {
         Self {
             seq: self.seq,
             ack: shift_back(self.ack, delta),
-            window: rescale(self.window, expand, 0),
+            window: rescaled(self.window, expand, 0),
         }
     }
 
@@ -42,7 +42,7 @@ impl Fields {
         Self {
             seq: Seq(u32::from_be_bytes(self.seq)).plus(u32::from_be_bytes(delta)).0.to_be_bytes(),
             ack: self.ack,
-            window: rescale(self.window, backend_scale, promised_scale),
+            window: rescaled(self.window, backend_scale, promised_scale),
         }
     }
 
@@ -67,24 +67,25 @@ pub const fn shift_back(ack: [u8; 4], delta: [u8; 4]) -> [u8; 4] {
     Seq(u32::from_be_bytes(ack)).minus(u32::from_be_bytes(delta)).0.to_be_bytes()
 }
 
+/// [`rescale`] on the wire.
+#[inline(always)]
+const fn rescaled(window: [u8; 2], from: u8, to: u8) -> [u8; 2] {
+    if from == to { window } else { rescale(u16::from_be_bytes(window), from, to).to_be_bytes() }
+}
+
 /// A window field changed from scale `from` to scale `to`. It rounds down, so that the right edge never
 /// passes the sender's own, except that an open window stays open.
 #[inline(always)]
 #[must_use]
-pub const fn rescale(window: [u8; 2], from: u8, to: u8) -> [u8; 2] {
-    if from == to {
-        return window;
-    }
-    let field = u16::from_be_bytes(window) as u64;
-    let scaled = (field << (from & 15)) >> (to & 15);
-    let kept = if scaled > 0xffff {
+pub const fn rescale(window: u16, from: u8, to: u8) -> u16 {
+    let scaled = ((window as u64) << (from & 15)) >> (to & 15);
+    if scaled > 0xffff {
         0xffff
-    } else if scaled == 0 && field != 0 {
+    } else if scaled == 0 && window != 0 {
         1
     } else {
         scaled as u16
-    };
-    kept.to_be_bytes()
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
 
         #[test]
         fn windows_never_promise_too_much(field: u16, from in 0u8..15, to in 0u8..15) {
-            let new = u16::from_be_bytes(rescale(field.to_be_bytes(), from, to));
+            let new = rescale(field, from, to);
             prop_assert_eq!(new == 0, field == 0);
             let edge = u64::from(new) << to;
             prop_assert!(edge <= u64::from(field) << from || new == 1);

@@ -9,6 +9,8 @@ pub use options::{Options, SynOptions, TcpOption, Timestamps};
 pub use places::{OPTION_MASK, OPTION_ROOM, Places, clamp_mss};
 pub(crate) use places::{four, put};
 
+use crate::ip::IPV6_LEN;
+
 /// Length of a TCP header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
 /// The most bytes that options can take: data offset 15 words, less the fixed header.
@@ -17,6 +19,10 @@ pub const MAX_OPTIONS_LEN: usize = 40;
 pub const MAX_WINDOW_SCALE: u8 = 14;
 /// The MSS a peer means when it sends no MSS option, over IPv4 (RFC 9293 §3.7.1).
 pub const DEFAULT_MSS: u16 = 536;
+/// The same over IPv6.
+pub const DEFAULT_MSS_V6: u16 = 1220;
+/// What an IPv6 and a TCP header, both without more, take of an MTU, in octets.
+pub const HEADERS_V6: u32 = (IPV6_LEN + HEADER_LEN) as u32;
 
 /// A sequence number. Ordering is circular, so the type has no `Ord`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -21,12 +21,13 @@ use std::{
     time::Duration,
 };
 
+use ingress_common::addr::Nat46Prefix;
 use ipnet::Ipv6Net;
 
 pub use error::{ConfigError, Problem};
 pub use name::{InterfaceName, host_name};
 pub use policy::{Allow, AllowedService, Ipv6Policy, NamePattern, Policy, Ruling};
-pub use prefix::Nat46Prefix;
+pub use prefix::network_of;
 
 /// Where the configuration lies unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/ingress/ingress.toml";

@@ -100,7 +100,10 @@ impl ConnectionState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ingress_common::{maps::TCP, policy::UDP, tcp::Flags};
+    use ingress_common::{
+        ip::{TCP, UDP},
+        tcp::Flags,
+    };
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -5,10 +5,10 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use ingress_common::ip::TCP;
+
 use super::Explanation;
 use crate::config::{Allow, Config, Ipv6Policy, Policy, Ruling};
-
-const TCP: u8 = 6;
 
 /// What the lists say of a name; whether it goes on from here.
 pub(super) fn name(policy: &Policy, host: &str, explanation: &mut Explanation) -> bool {

@@ -2,7 +2,7 @@
 //! and gives the programs their sign of life, so that a stuck engine is an absent one.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::SocketAddrV4,
     pin::pin,
     sync::{Arc, atomic::Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::maps::{BackendKey, CookieKeys};
+use ingress_common::maps::CookieKeys;
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -19,13 +19,14 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
+use awaited::Awaited;
+use debts::DebtBook;
 use killing::Killed;
-use owners::Owners;
 
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Secrets},
-    flows::{FlowTable, Survey, client_key},
+    flows::{FlowTable, Survey},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
@@ -33,6 +34,8 @@ use crate::{
 };
 
 mod actions;
+mod awaited;
+mod debts;
 mod inherit;
 mod killing;
 mod owners;
@@ -79,20 +82,12 @@ pub struct Engine {
 struct Core {
     handshakes: Handshakes,
     actions: Vec<Action>,
-    marks: Marks,
-    debts: Debts,
-    /// Whose debts are put down there.
-    owing: HashSet<ClientTuple>,
+    awaited: Awaited,
+    debts: DebtBook,
     secrets: Secrets,
     keys: CookieKeys,
     flows: FlowTable,
     transmit: Transmit,
-    /// Whose answer a backend's packet is.
-    expected: Owners,
-    /// Whose owed octets a backend's acknowledgment covers.
-    watched: Owners,
-    /// Whose flow has been written, and whose packets need not be handed up any more.
-    settled: Vec<(ClientTuple, BackendKey)>,
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
@@ -100,8 +95,6 @@ struct Core {
     killed: Vec<Killed>,
     /// Of log lines about refusals.
     ration: Ration,
-    /// Of those about a full map of debts.
-    debt_ration: Ration,
     started: Instant,
     /// Look-ups answered from memory, until the actions before them are done.
     known: Vec<Resolved>,
@@ -124,30 +117,24 @@ impl Engine {
         inbox: mpsc::Receiver<Request>,
         lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     ) -> Result<Self> {
-        let Maps { upcalls, mut marks, debts, secrets, flows } = maps;
-        let owing = debts.list().into_iter().map(|(key, _)| key).collect();
-        marks.clear(&owing)?;
+        let Maps { upcalls, marks, debts, secrets, flows } = maps;
+        let debts = DebtBook::open(debts);
         let (resolutions, resolved) = mpsc::unbounded_channel();
         let (survey_results, surveys) = mpsc::channel(1);
         let core = Core {
             handshakes: Handshakes::new(Limits::default()),
             actions: Vec::new(),
-            marks,
+            awaited: Awaited::new(marks, &debts.owing())?,
             debts,
-            owing: HashSet::new(),
             keys: secrets.keys()?,
             secrets,
             flows: FlowTable::open(flows),
             transmit: Transmit::open().context(
                 "open raw sockets; ingressd needs CAP_NET_RAW to speak for clients and backends",
             )?,
-            expected: Owners::default(),
-            watched: Owners::default(),
-            settled: Vec::new(),
             refused: HashMap::new(),
             killed: Vec::new(),
             ration: Ration::new(Instant::now()),
-            debt_ration: Ration::new(Instant::now()),
             started: Instant::now(),
             known: Vec::new(),
             resolutions,
@@ -251,11 +238,7 @@ impl Core {
             self.act(action);
         }
         self.actions = actions;
-        // The programs look for a flow before they look for marks, so these can wait until all is sent.
-        while let Some((tuple, key)) = self.settled.pop() {
-            self.marks.unpend(&client_key(tuple));
-            self.unexpect(tuple, &key);
-        }
+        self.awaited.settle();
         while let Some(resolved) = self.known.pop() {
             self.on_resolved(resolved);
         }
@@ -271,11 +254,5 @@ impl Core {
 fn log_send(result: std::io::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "a packet could not be sent");
-    }
-}
-
-fn warn(what: &str, result: Result<()>) {
-    if let Err(error) = result {
-        tracing::warn!("{what}: {error:#}");
     }
 }

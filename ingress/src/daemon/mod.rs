@@ -7,7 +7,6 @@
 mod announced;
 mod desk;
 mod engine;
-mod guard;
 mod history;
 mod keys;
 #[cfg(feature = "log-packets")]
@@ -17,8 +16,7 @@ mod ration;
 mod reconciler;
 mod refusals;
 mod shared;
-mod trial;
-mod warden;
+mod shield;
 mod watchdog;
 
 use std::{

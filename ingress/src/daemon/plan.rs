@@ -9,14 +9,18 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
 };
 
-use ingress_common::maps::{Destination, Device, Listener, ListenerKey, Offer, Route};
+use ingress_common::{
+    ip::IPV6_LEAST_MTU,
+    maps::{Destination, Device, Listener, ListenerKey, Offer, Route},
+    tcp::HEADERS_V6,
+};
 use ipnet::Ipv6Net;
 
 pub use next_hops::NextHops;
 
 use super::shared::Listening;
 use crate::{
-    config::Config,
+    config::{Config, network_of},
     netlink::{Link, Snapshot},
     sni::HostName,
 };
@@ -26,8 +30,6 @@ use crate::{
 const PROMISED_SCALE: u8 = 7;
 /// A whole ClientHello of 16 KiB with its record headers, and no more than any backend opens with.
 const WINDOW: u16 = 16_640;
-/// What IPv6 and TCP headers take of a tunnel's MTU.
-const HEADERS: u32 = 60;
 /// Never forwarded, whatever routes there are: the unspecified address, the loopback, IPv4 addresses of every guise
 /// that has no prefix of its own, link-local and multicast ones (RFC 4291 §2.5, 2.7).
 const NEVER_FORWARDED: [Ipv6Net; 3] = [
@@ -36,7 +38,7 @@ const NEVER_FORWARDED: [Ipv6Net; 3] = [
     Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
 /// Offered when no tunnel is there yet: IPv6's least MTU less headers.
-const LEAST_MSS: u32 = 1280 - HEADERS;
+const OF_NO_TUNNEL: u32 = IPV6_LEAST_MTU - HEADERS_V6;
 
 /// The tables' contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,7 +137,7 @@ fn routes(
     for (site, number) in config.sites.iter().zip(numbers) {
         routes.extend(site.prefixes.iter().map(|prefix| (*prefix, Route::to_site(*number))));
     }
-    routes.insert(config.nat46.network(), Route::to(Destination::Nat46));
+    routes.insert(network_of(&config.nat46), Route::to(Destination::Nat46));
     routes.extend(NEVER_FORWARDED.map(|net| (net, Route::to(Destination::Kernel))));
     routes
 }
@@ -205,11 +207,11 @@ fn unless_withdrawn(wanted: Offer, before: u8) -> u8 {
 /// What every way that a connection may take can carry, since the backend is not known yet.
 fn mss(uplink: Option<&Link>, tunnels: &[Option<&Link>]) -> u16 {
     let of_uplink = uplink.map(|link| link.mtu.saturating_sub(40));
-    let of_tunnels = tunnels.iter().flatten().map(|link| link.mtu.saturating_sub(HEADERS)).min();
+    let of_tunnels = tunnels.iter().flatten().map(|link| link.mtu.saturating_sub(HEADERS_V6)).min();
     let mss = match (of_uplink, of_tunnels) {
         (Some(uplink), Some(tunnels)) => uplink.min(tunnels),
-        (Some(one), None) | (None, Some(one)) => one.min(LEAST_MSS),
-        (None, None) => LEAST_MSS,
+        (Some(one), None) | (None, Some(one)) => one.min(OF_NO_TUNNEL),
+        (None, None) => OF_NO_TUNNEL,
     };
     u16::try_from(mss).unwrap_or(u16::MAX)
 }

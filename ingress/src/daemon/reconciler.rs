@@ -27,7 +27,7 @@ use super::{
     clock::boot_nanos,
     plan::{Known, Plan, plan},
     shared::{Applied, Shared},
-    warden::Warden,
+    shield::ShieldControl,
 };
 use crate::{
     config::{Config, Policy, Xdp},
@@ -66,7 +66,7 @@ pub struct Reconciler {
     counters: Arc<Counters>,
     /// What is in force, once this daemon has looked.
     policy: Option<Policy>,
-    warden: Warden,
+    shield: ShieldControl,
     sizes: Sizes,
     shared: Arc<Shared>,
 }
@@ -81,8 +81,8 @@ impl Reconciler {
         counters: Arc<Counters>,
         shared: Arc<Shared>,
     ) -> Self {
-        let (policy, warden, sizes) = (None, Warden::default(), Sizes::default());
-        Self { claim, dataplane, maps, netlink, counters, policy, warden, sizes, shared }
+        let (policy, shield, sizes) = (None, ShieldControl::default(), Sizes::default());
+        Self { claim, dataplane, maps, netlink, counters, policy, shield, sizes, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -109,8 +109,8 @@ impl Reconciler {
                     }
                     due = Instant::now() + AT_LEAST_EVERY;
                 }
-                _ = second.tick(), if Warden::watches(self.shared.config().uplink.xdp) => {
-                    if self.warden.turns(self.shared.config().uplink.xdp, &self.counters) {
+                _ = second.tick(), if ShieldControl::watches(self.shared.config().uplink.xdp) => {
+                    if self.shield.turns(self.shared.config().uplink.xdp, &self.counters) {
                         due = Instant::now();
                     }
                 }
@@ -204,7 +204,7 @@ impl Reconciler {
         self.shared.set_applied(Applied {
             uplink: Some(uplink),
             shield,
-            native_is_lost: self.warden.native_is_lost(config.uplink.xdp),
+            native_is_lost: self.shield.native_is_lost(config.uplink.xdp),
             tunnels,
             site_numbers: numbers,
             listeners: plan.listening,
@@ -220,7 +220,7 @@ impl Reconciler {
 
     /// Puts the shield up or takes it down. Without it everything works, only with more effort.
     fn shield(&mut self, config: &Config, uplink: Option<&Link>) -> Shield {
-        let mut shield = self.warden.shield(config.uplink.xdp);
+        let mut shield = self.shield.shield(config.uplink.xdp);
         let Some(link) = uplink.filter(|link| link.ethernet) else {
             if shield != Shield::Off && uplink.is_some() {
                 tracing::warn!(
@@ -245,7 +245,7 @@ impl Reconciler {
             tracing::warn!(
                 "[uplink] xdp: no native mode here, so it is the generic one: {error:#}"
             );
-            shield = self.warden.native_refused();
+            shield = self.shield.native_refused();
             result = set(&mut self.dataplane, shield);
         }
         if let Err(error) = result {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
+use ingress_common::tcp::{DEFAULT_MSS_V6, Flags, Seq, SynOptions, Timestamps};
 
 use super::client::Client;
 use super::{Action, Backend, Limits, Outcome, Promise, Segment, Turn};
@@ -12,8 +12,8 @@ use crate::postgres::REQUEST_LEN;
 /// A SYN is repeated after these waits, then after the last one again and again.
 const SYN_WAITS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1000)];
-/// The MSS of an IPv6 peer that names none (RFC 9293 §3.7.1).
-const DEFAULT_MSS: u16 = 1220;
+/// Nobody means less, and timestamps have to fit.
+const LEAST_MSS: u16 = 64;
 /// How often an old connection on the backend's tuple is reset before the SYN's own timer has to do.
 const CLEARINGS: u8 = 8;
 
@@ -175,7 +175,7 @@ impl Attempt {
                 return self.fail(Outcome::BackendWithoutTimestamps, client, turn);
             }
         };
-        let own = segment.options.mss.unwrap_or(DEFAULT_MSS).max(64);
+        let own = segment.options.mss.unwrap_or(DEFAULT_MSS_V6).max(LEAST_MSS);
         let peer = Peer {
             backend: self.backend,
             isn: segment.seq,
@@ -183,7 +183,7 @@ impl Attempt {
             sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
             clock,
             announced: own,
-            mss: own.min(offered.mss.unwrap_or(own)),
+            mss: own.min(offered.mss.unwrap_or(own)).max(LEAST_MSS),
         };
         if client.requests.is_empty() {
             return Reached::Peer(peer);

@@ -1,6 +1,9 @@
 //! The client's half: what it has sent, and what we, in the backend's place, have told it.
 
-use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
+use ingress_common::{
+    splice::rescale,
+    tcp::{Flags, Seq, SynOptions, Timestamps},
+};
 
 use super::stream::{CAPACITY, Stream};
 use super::{Action, Admission, ClientTuple, Owed, Segment};
@@ -89,8 +92,7 @@ impl Client {
 
     /// The client's window in a field that is not scaled.
     pub(super) fn unscaled_window(&self) -> u16 {
-        let scale = self.options(u16::MAX).window_scale.unwrap_or(0);
-        (u32::from(self.window) << scale).min(u16::MAX.into()) as u16
+        rescale(self.window, self.options(u16::MAX).window_scale.unwrap_or(0), 0)
     }
 
     /// The octets of the PostgreSQL preamble.

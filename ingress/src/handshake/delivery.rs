@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
+use ingress_common::{
+    ip::IPV6_LEAST_MTU,
+    splice::rescale,
+    tcp::{Flags, HEADERS_V6, Seq, SynOptions, Timestamps},
+};
 
 use super::backend::Peer;
 use super::client::Client;
@@ -11,9 +15,6 @@ use crate::postgres::{REQUEST_LEN, preamble};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
-/// IPv6's least MTU, and what of it headers take.
-const LEAST_MTU: u32 = 1280;
-const HEADERS: u32 = 40 + 20;
 
 /// A spliced connection whose backend has not confirmed everything yet.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ pub(super) fn deliver(
 
 /// The most data in a segment that fits.
 fn room(mtu: u32, timestamps: Option<Timestamps>) -> usize {
-    (mtu - HEADERS) as usize - timestamps.map_or(0, |_| Timestamps::LEN)
+    (mtu - HEADERS_V6) as usize - timestamps.map_or(0, |_| Timestamps::LEN)
 }
 
 /// Sends a payload of any length in segments.
@@ -128,7 +129,7 @@ impl Delivery {
             payload: owed.octets[requests * REQUEST_LEN..].to_vec(),
             ..Segment::default()
         };
-        let room = room(LEAST_MTU, timestamps);
+        let room = room(IPV6_LEAST_MTU, timestamps);
         send(tuple, &splice, &whole, room, turn.out);
         let (elapsed, next) = (Duration::ZERO, turn.now + FIRST_RETRY);
         Self { splice, elapsed, owed: whole, room, tries: 1, next }
@@ -162,7 +163,7 @@ impl Delivery {
 
     /// The way is narrower than it looked: all of it goes again, in smaller pieces.
     pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
-        let room = room(mtu.max(LEAST_MTU), self.owed.timestamps);
+        let room = room(mtu.max(IPV6_LEAST_MTU), self.owed.timestamps);
         if room < self.room {
             self.room = room;
             send(tuple, &self.splice, &self.owed, room, turn.out);
@@ -187,7 +188,7 @@ impl Splice {
     /// A backend that refused scaling takes windows at their word.
     fn window_to_backend(&self, window: u16) -> u16 {
         match (self.backend_scale, self.client_scale) {
-            (None, Some(scale)) => (u32::from(window) << scale).min(u16::MAX.into()) as u16,
+            (None, Some(scale)) => rescale(window, scale, 0),
             (Some(_), _) | (None, None) => window,
         }
     }
@@ -230,9 +231,8 @@ impl Splice {
         }
         segment.seq = segment.seq.plus(self.delta());
         segment.timestamps = segment.timestamps.map(|stamps| self.to_client(stamps));
-        let window = u64::from(segment.window) << self.backend_scale.unwrap_or(0);
-        let scaled = (window >> self.promised_scale.unwrap_or(0)).min(u16::MAX.into()) as u16;
-        segment.window = if segment.window == 0 { 0 } else { scaled.max(1) };
+        let [from, to] = [self.backend_scale, self.promised_scale].map(|scale| scale.unwrap_or(0));
+        segment.window = rescale(segment.window, from, to);
         out.push(Action::ToClient { tuple, segment });
     }
 }

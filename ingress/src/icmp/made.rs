@@ -1,6 +1,8 @@
 //! Errors that this translator itself has to report, as a router on the way would.
 
-use super::{Error, IPV4, IPV6, LONGEST_V4, LONGEST_V6};
+use ingress_common::ip::{IPV4_LEN, IPV6_LEAST_MTU, IPV6_LEN};
+
+use super::{Error, LONGEST_V4, LONGEST_V6};
 
 /// A client's packet is too big for the tunnel: Fragmentation Needed, with the room that IPv4 has in it.
 #[must_use]
@@ -13,7 +15,7 @@ pub fn too_big_for_client(packet: &[u8], tunnel_mtu: u32) -> Option<Vec<u8>> {
 /// A backend's packet is too big for the uplink: Packet Too Big, with the room that IPv6 would have in it.
 #[must_use]
 pub fn too_big_for_backend(packet: &[u8], uplink_mtu: u32, from: [u8; 16]) -> Option<Vec<u8>> {
-    let mtu = (uplink_mtu + 20).max(1280);
+    let mtu = (uplink_mtu + 20).max(IPV6_LEAST_MTU);
     to_backend(packet, &Error { kind: 2, code: 0, detail: mtu.to_be_bytes() }, from)
 }
 
@@ -31,7 +33,7 @@ pub fn hop_limit_for_backend(packet: &[u8], from: [u8; 16]) -> Option<Vec<u8>> {
 
 /// To the sender of an IPv4 packet, from the address that it was sent to.
 fn to_client(packet: &[u8], error: &Error) -> Option<Vec<u8>> {
-    let header = packet.first_chunk::<IPV4>()?;
+    let header = packet.first_chunk::<IPV4_LEN>()?;
     let from = header[16..20].try_into().ok()?;
     let to = header[12..16].try_into().ok()?;
     Some(error.over_v4(from, to, &packet[..packet.len().min(LONGEST_V4)]))
@@ -39,6 +41,6 @@ fn to_client(packet: &[u8], error: &Error) -> Option<Vec<u8>> {
 
 /// To the sender of an IPv6 packet.
 fn to_backend(packet: &[u8], error: &Error, from: [u8; 16]) -> Option<Vec<u8>> {
-    let to = packet.first_chunk::<IPV6>()?[8..24].try_into().ok()?;
+    let to = packet.first_chunk::<IPV6_LEN>()?[8..24].try_into().ok()?;
     Some(error.over_v6(from, to, &packet[..packet.len().min(LONGEST_V6)]))
 }

@@ -19,46 +19,42 @@ pub use to_v4::to_v4;
 pub use to_v6::to_v6;
 
 use ingress_common::{
-    addr::Nat46Prefix,
     checksum::{Sum, pseudo_v6},
+    ip::{ICMP, ICMPV6, IPV4_LEN, IPV6_LEAST_MTU, IPV6_LEN},
 };
 
-const IPV4: usize = 20;
-const IPV6: usize = 40;
+use crate::wire::{write_v4, write_v6};
+
 /// Header of an ICMP or ICMPv6 error.
-const ICMP: usize = 8;
-const ICMP_V4: u8 = 1;
-const ICMP_V6: u8 = 58;
-const TCP: u8 = 6;
-const HOP_LIMIT: u8 = 64;
+const ICMP_LEN: usize = 8;
 /// An ICMP error is no longer than this (RFC 1812 §4.3.2.3), an ICMPv6 one no longer than IPv6's least MTU.
 const LONGEST_V4: usize = 576;
-const LONGEST_V6: usize = 1280;
+const LONGEST_V6: usize = IPV6_LEAST_MTU as usize;
 
 /// Whether an ICMP message over IPv4 came as it was sent: under its new checksum damage would be hidden.
 #[must_use]
 pub fn is_intact_v4(packet: &[u8]) -> bool {
-    let Some(header) = packet.first_chunk::<IPV4>() else { return false };
+    let Some(header) = packet.first_chunk::<IPV4_LEN>() else { return false };
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    packet.get(IPV4..total).is_some_and(|icmp| Sum::default().run(icmp).fold() == 0xffff)
+    packet.get(IPV4_LEN..total).is_some_and(|icmp| Sum::default().run(icmp).fold() == 0xffff)
 }
 
 /// The same of an ICMPv6 message.
 #[must_use]
 pub fn is_intact_v6(packet: &[u8]) -> bool {
-    let Some(header) = packet.first_chunk::<IPV6>() else { return false };
+    let Some(header) = packet.first_chunk::<IPV6_LEN>() else { return false };
     let len = u16::from_be_bytes([header[4], header[5]]);
-    let Some(icmp) = packet.get(IPV6..IPV6 + usize::from(len)) else { return false };
+    let Some(icmp) = packet.get(IPV6_LEN..IPV6_LEN + usize::from(len)) else { return false };
     let (mut from, mut to) = ([0; 16], [0; 16]);
     from.copy_from_slice(&header[8..24]);
     to.copy_from_slice(&header[24..40]);
-    pseudo_v6(&from, &to, ICMP_V6, len).plus(Sum::default().run(icmp)).fold() == 0xffff
+    pseudo_v6(&from, &to, ICMPV6, len).plus(Sum::default().run(icmp)).fold() == 0xffff
 }
 
 /// The MTU in a Packet Too Big (RFC 4443 §3.2).
 #[must_use]
 pub fn packet_too_big(packet: &[u8]) -> Option<u32> {
-    let header = packet.get(IPV6..)?.first_chunk::<ICMP>()?;
+    let header = packet.get(IPV6_LEN..)?.first_chunk::<ICMP_LEN>()?;
     let [2, _, _, _, a, b, c, d] = *header else { return None };
     Some(u32::from_be_bytes([a, b, c, d]))
 }
@@ -124,58 +120,29 @@ struct Error {
 
 impl Error {
     fn over_v4(&self, from: [u8; 4], to: [u8; 4], quoted: &[u8]) -> Vec<u8> {
-        let quoted = &quoted[..quoted.len().min(LONGEST_V4 - IPV4 - ICMP)];
-        let mut packet = vec![0; IPV4];
+        let quoted = &quoted[..quoted.len().min(LONGEST_V4 - IPV4_LEN - ICMP_LEN)];
+        let mut packet = vec![0; IPV4_LEN];
         packet.extend([self.kind, self.code, 0, 0]);
         packet.extend(self.detail);
         packet.extend(quoted);
-        let checksum = Sum::default().run(&packet[IPV4..]).checksum();
-        packet[IPV4 + 2..IPV4 + 4].copy_from_slice(&checksum);
+        let checksum = Sum::default().run(&packet[IPV4_LEN..]).checksum();
+        packet[IPV4_LEN + 2..IPV4_LEN + 4].copy_from_slice(&checksum);
         let len = packet.len();
-        write_v4(&mut packet, from, to, ICMP_V4, len);
+        write_v4(&mut packet, from, to, ICMP, len);
         packet
     }
 
     fn over_v6(&self, from: [u8; 16], to: [u8; 16], quoted: &[u8]) -> Vec<u8> {
-        let quoted = &quoted[..quoted.len().min(LONGEST_V6 - IPV6 - ICMP)];
-        let mut packet = vec![0; IPV6];
+        let quoted = &quoted[..quoted.len().min(LONGEST_V6 - IPV6_LEN - ICMP_LEN)];
+        let mut packet = vec![0; IPV6_LEN];
         packet.extend([self.kind, self.code, 0, 0]);
         packet.extend(self.detail);
         packet.extend(quoted);
-        let len = (packet.len() - IPV6) as u16;
-        let pseudo = pseudo_v6(&from, &to, ICMP_V6, len);
-        let checksum = pseudo.plus(Sum::default().run(&packet[IPV6..])).checksum();
-        packet[IPV6 + 2..IPV6 + 4].copy_from_slice(&checksum);
-        write_v6(&mut packet, from, to, ICMP_V6, len);
+        let len = (packet.len() - IPV6_LEN) as u16;
+        let pseudo = pseudo_v6(&from, &to, ICMPV6, len);
+        let checksum = pseudo.plus(Sum::default().run(&packet[IPV6_LEN..])).checksum();
+        packet[IPV6_LEN + 2..IPV6_LEN + 4].copy_from_slice(&checksum);
+        write_v6(&mut packet, from, to, ICMPV6, len);
         packet
     }
-}
-
-/// Fills in an IPv4 header at the start of `packet`, for a packet of `len` octets.
-fn write_v4(packet: &mut [u8], from: [u8; 4], to: [u8; 4], protocol: u8, len: usize) {
-    packet[0] = 0x45;
-    packet[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-    packet[6] = 0x40;
-    packet[8] = HOP_LIMIT;
-    packet[9] = protocol;
-    packet[10..12].fill(0);
-    packet[12..16].copy_from_slice(&from);
-    packet[16..20].copy_from_slice(&to);
-    let checksum = Sum::default().run(&packet[..IPV4]).checksum();
-    packet[10..12].copy_from_slice(&checksum);
-}
-
-/// Fills in an IPv6 header at the start of `packet`, for a payload of `len` octets.
-fn write_v6(packet: &mut [u8], from: [u8; 16], to: [u8; 16], protocol: u8, len: u16) {
-    packet[0] = 0x60;
-    packet[4..6].copy_from_slice(&len.to_be_bytes());
-    packet[6] = protocol;
-    packet[7] = HOP_LIMIT;
-    packet[8..24].copy_from_slice(&from);
-    packet[24..40].copy_from_slice(&to);
-}
-
-/// A hop in the world as the sites know it.
-fn embedded(prefix: &Nat46Prefix, hop: [u8; 4]) -> [u8; 16] {
-    prefix.embed(hop)
 }

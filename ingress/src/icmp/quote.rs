@@ -2,12 +2,14 @@
 
 use ingress_common::{
     checksum::Sum,
+    ip::{IPV4_LEN, IPV6_LEN, TCP},
     maps::{BackendKey, ClientKey},
     splice::OptionShift,
     tcp::{HEADER_LEN, OPTION_ROOM},
 };
 
-use super::{ICMP, IPV4, IPV6, Spliced, TCP, write_v4, write_v6};
+use super::{ICMP_LEN, Spliced};
+use crate::wire::{write_v4, write_v6};
 
 /// Ports and sequence number: what every error quotes of a TCP header (RFC 792).
 const LEAST: usize = 8;
@@ -30,7 +32,7 @@ impl<'a> QuotedV4<'a> {
     /// Finds it behind an IPv4 and an ICMP header.
     #[must_use]
     pub fn of(packet: &'a [u8]) -> Option<Self> {
-        let (header, tcp) = packet.get(IPV4 + ICMP..)?.split_at_checked(IPV4)?;
+        let (header, tcp) = packet.get(IPV4_LEN + ICMP_LEN..)?.split_at_checked(IPV4_LEN)?;
         (header[0] == 0x45 && header[9] == TCP && tcp.len() >= LEAST)
             .then_some(Self { header, tcp })
     }
@@ -50,8 +52,8 @@ impl<'a> QuotedV4<'a> {
     /// As the backend sent it.
     pub(super) fn as_sent(&self, flow: &Spliced) -> Vec<u8> {
         let total = u16::from_be_bytes(octets(&self.header[2..]));
-        let mut packet = vec![0; IPV6];
-        let payload = total.saturating_sub(IPV4 as u16);
+        let mut packet = vec![0; IPV6_LEN];
+        let payload = total.saturating_sub(IPV4_LEN as u16);
         write_v6(&mut packet, flow.backend, flow.source, TCP, payload);
         packet[0] |= self.header[1] >> 4;
         packet[1] = self.header[1] << 4;
@@ -61,7 +63,7 @@ impl<'a> QuotedV4<'a> {
         let [_, ts_delta] = flow.deltas_back();
         let options = OptionShift::to_client(ts_delta, flow.ts_delta.is_some());
         let addresses = flow.address_change_to_v6();
-        shift(&mut packet[IPV6..], 4, flow.delta.wrapping_neg(), &options, addresses);
+        shift(&mut packet[IPV6_LEN..], 4, flow.delta.wrapping_neg(), &options, addresses);
         packet
     }
 }
@@ -70,7 +72,7 @@ impl<'a> QuotedV6<'a> {
     /// Finds it behind an IPv6 and an ICMPv6 header.
     #[must_use]
     pub fn of(packet: &'a [u8]) -> Option<Self> {
-        let (header, tcp) = packet.get(IPV6 + ICMP..)?.split_at_checked(IPV6)?;
+        let (header, tcp) = packet.get(IPV6_LEN + ICMP_LEN..)?.split_at_checked(IPV6_LEN)?;
         (header[0] >> 4 == 6 && header[6] == TCP && tcp.len() >= LEAST)
             .then_some(Self { header, tcp })
     }
@@ -90,19 +92,19 @@ impl<'a> QuotedV6<'a> {
     /// As the client sent it.
     pub(super) fn as_sent(&self, flow: &Spliced) -> Vec<u8> {
         let payload = usize::from(u16::from_be_bytes(octets(&self.header[4..])));
-        let mut packet = vec![0; IPV4];
+        let mut packet = vec![0; IPV4_LEN];
         packet.extend(self.tcp);
         // The client acknowledges numbers that we gave out, and echoes our clock.
         let [delta, ts_delta] = flow.deltas_back();
         let options = OptionShift::to_backend(delta, ts_delta, flow.ts_delta.is_some());
         let addresses = flow.address_change_to_v4();
-        shift(&mut packet[IPV4..], 8, flow.delta, &options, addresses);
+        shift(&mut packet[IPV4_LEN..], 8, flow.delta, &options, addresses);
         packet[1] = self.header[0] << 4 | self.header[1] >> 4;
-        write_v4(&mut packet, flow.client, flow.listen, TCP, payload + IPV4);
+        write_v4(&mut packet, flow.client, flow.listen, TCP, payload + IPV4_LEN);
         packet[8] = self.header[7];
         let checksum = {
             packet[10..12].fill(0);
-            Sum::default().run(&packet[..IPV4]).checksum()
+            Sum::default().run(&packet[..IPV4_LEN]).checksum()
         };
         packet[10..12].copy_from_slice(&checksum);
         packet

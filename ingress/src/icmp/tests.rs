@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use ingress_common::{
+    addr::Nat46Prefix,
     checksum::pseudo_v6,
     tcp::{Flags, Seq, Timestamps},
 };
@@ -81,8 +82,8 @@ fn v4_error(kind: u8, code: u8, detail: [u8; 4]) -> Vec<u8> {
 }
 
 fn assert_v4_checksums(packet: &[u8]) {
-    assert_eq!(Sum::default().run(&packet[..IPV4]).fold(), 0xffff);
-    assert_eq!(Sum::default().run(&packet[IPV4..]).fold(), 0xffff);
+    assert_eq!(Sum::default().run(&packet[..IPV4_LEN]).fold(), 0xffff);
+    assert_eq!(Sum::default().run(&packet[IPV4_LEN..]).fold(), 0xffff);
     assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len());
 }
 
@@ -93,13 +94,13 @@ fn packet_too_big_tells_the_client_twenty_less_in_its_own_numbers() {
     assert_eq!((key.backend, key.source), (flow().backend, flow().source));
     let told = to_v4(&error, &flow(), MTUS).unwrap();
     assert_v4_checksums(&told);
-    assert_eq!((told[IPV4], told[IPV4 + 1]), (3, 4));
-    assert_eq!(told[IPV4 + 4..IPV4 + 8], [0, 0, 0x05, 0x00]);
+    assert_eq!((told[IPV4_LEN], told[IPV4_LEN + 1]), (3, 4));
+    assert_eq!(told[IPV4_LEN + 4..IPV4_LEN + 8], [0, 0, 0x05, 0x00]);
     assert_eq!(told[12..20], [flow().listen, flow().client].concat());
     let (sent, _) = from_client();
-    let quoted = &told[IPV4 + ICMP..];
+    let quoted = &told[IPV4_LEN + ICMP_LEN..];
     // Everything as it was sent; identification and the like are not ours to know, and are zero.
-    assert_eq!(quoted[IPV4..], sent[IPV4..IPV4 + quoted.len() - IPV4]);
+    assert_eq!(quoted[IPV4_LEN..], sent[IPV4_LEN..IPV4_LEN + quoted.len() - IPV4_LEN]);
     assert_eq!(quoted[2..4], sent[2..4]);
     assert_eq!(quoted[12..20], sent[12..20]);
     assert!(told.len() <= LONGEST_V4);
@@ -111,16 +112,16 @@ fn fragmentation_needed_tells_the_backend_twenty_more_in_its_own_numbers() {
     let key = QuotedV4::of(&error).unwrap().key();
     assert_eq!((key.client, key.listen), (flow().client, flow().listen));
     let told = to_v6(&error, &flow(), &prefix(), MTUS).unwrap();
-    let len = (told.len() - IPV6) as u16;
+    let len = (told.len() - IPV6_LEN) as u16;
     let (from, to) = (told[8..24].try_into().unwrap(), told[24..40].try_into().unwrap());
-    let sum = pseudo_v6(&from, &to, ICMP_V6, len).plus(Sum::default().run(&told[IPV6..]));
+    let sum = pseudo_v6(&from, &to, ICMPV6, len).plus(Sum::default().run(&told[IPV6_LEN..]));
     assert_eq!(sum.fold(), 0xffff);
-    assert_eq!((told[IPV6], told[IPV6 + 1]), (2, 0));
-    assert_eq!(told[IPV6 + 4..IPV6 + 8], (0x550u32 + 20).to_be_bytes());
+    assert_eq!((told[IPV6_LEN], told[IPV6_LEN + 1]), (2, 0));
+    assert_eq!(told[IPV6_LEN + 4..IPV6_LEN + 8], (0x550u32 + 20).to_be_bytes());
     assert_eq!(from, prefix().embed([203, 0, 113, 9]));
     assert_eq!(to, flow().backend);
     let (sent, _) = from_backend();
-    let quoted = &told[IPV6 + ICMP..];
+    let quoted = &told[IPV6_LEN + ICMP_LEN..];
     assert_eq!(quoted, &sent[..quoted.len()]);
 }
 
@@ -128,7 +129,7 @@ fn fragmentation_needed_tells_the_backend_twenty_more_in_its_own_numbers() {
 fn the_mtu_has_bounds() {
     let mtu = |detail, mtus| {
         let told = to_v6(&v4_error(3, 4, detail), &flow(), &prefix(), mtus).unwrap();
-        u32::from_be_bytes(told[IPV6 + 4..IPV6 + 8].try_into().unwrap())
+        u32::from_be_bytes(told[IPV6_LEN + 4..IPV6_LEN + 8].try_into().unwrap())
     };
     assert_eq!(mtu([0, 0, 0x02, 0x40], MTUS), 1280, "never below IPv6's least");
     assert_eq!(mtu([0, 0, 0x05, 0xdc], MTUS), 1420, "never above the tunnel's");
@@ -137,7 +138,7 @@ fn the_mtu_has_bounds() {
     assert_eq!(mtu([0, 0, 0, 0], MTUS), 1280, "an old router: the plateau below the packet");
     for (uplink, tunnel, bound) in [(1500, 1420, 1400u16), (1300, 1420, 1300)] {
         let told = to_v4(&v6_error(2, 0, 9000), &flow(), Mtus { uplink, tunnel }).unwrap();
-        assert_eq!(told[IPV4 + 6..IPV4 + 8], bound.to_be_bytes());
+        assert_eq!(told[IPV4_LEN + 6..IPV4_LEN + 8], bound.to_be_bytes());
     }
 }
 
@@ -145,7 +146,7 @@ fn the_mtu_has_bounds() {
 fn types_and_codes_follow_the_rfc() {
     let v4_of = |kind, code, detail| {
         to_v4(&v6_error(kind, code, detail), &flow(), MTUS)
-            .map(|p| (p[IPV4], p[IPV4 + 1], p[IPV4 + 4]))
+            .map(|p| (p[IPV4_LEN], p[IPV4_LEN + 1], p[IPV4_LEN + 4]))
     };
     assert_eq!(v4_of(1, 0, 0), Some((3, 1, 0)));
     assert_eq!(v4_of(1, 1, 0), Some((3, 10, 0)));
@@ -163,7 +164,7 @@ fn types_and_codes_follow_the_rfc() {
 
     let v6_of = |kind, code, detail| {
         to_v6(&v4_error(kind, code, detail), &flow(), &prefix(), MTUS)
-            .map(|p| (p[IPV6], p[IPV6 + 1], p[IPV6 + 7]))
+            .map(|p| (p[IPV6_LEN], p[IPV6_LEN + 1], p[IPV6_LEN + 7]))
     };
     for code in [0, 1, 5, 6, 7, 8, 11, 12] {
         assert_eq!(v6_of(3, code, [0; 4]), Some((1, 0, 0)));
@@ -185,15 +186,15 @@ fn our_own_errors_quote_what_came() {
     let (sent, _) = from_client();
     let told = too_big_for_client(&sent, 1380).unwrap();
     assert_v4_checksums(&told);
-    assert_eq!(told[IPV4 + 6..IPV4 + 8], 1360u16.to_be_bytes());
+    assert_eq!(told[IPV4_LEN + 6..IPV4_LEN + 8], 1360u16.to_be_bytes());
     assert_eq!(
         Ipv4Addr::from([told[16], told[17], told[18], told[19]]),
         Ipv4Addr::new(192, 0, 2, 2)
     );
-    assert_eq!(told[IPV4 + ICMP..], sent[..LONGEST_V4 - IPV4 - ICMP]);
+    assert_eq!(told[IPV4_LEN + ICMP_LEN..], sent[..LONGEST_V4 - IPV4_LEN - ICMP_LEN]);
     let (sent, _) = from_backend();
     let told = too_big_for_backend(&sent, 1400, prefix().embed(flow().listen)).unwrap();
-    assert_eq!(told[IPV6 + 4..IPV6 + 8], 1420u32.to_be_bytes());
+    assert_eq!(told[IPV6_LEN + 4..IPV6_LEN + 8], 1420u32.to_be_bytes());
     assert_eq!(told[24..40], flow().backend);
 }
 
@@ -205,8 +206,8 @@ fn damage_is_noticed() {
     assert!(is_intact_v4(&padded(&v4)) && is_intact_v6(&padded(&v6)), "the link may pad");
     for at in 0..60 {
         let (mut four, mut six) = (v4.clone(), v6.clone());
-        four[IPV4 + at] ^= 4;
-        six[IPV6 + at] ^= 4;
+        four[IPV4_LEN + at] ^= 4;
+        six[IPV6_LEN + at] ^= 4;
         assert!(!is_intact_v4(&four) && !is_intact_v6(&six), "octet {at}");
     }
     for len in 0..60 {
@@ -217,11 +218,11 @@ fn damage_is_noticed() {
 #[test]
 fn what_quotes_too_little_is_no_error() {
     let error = v6_error(2, 0, 1300);
-    for len in 0..IPV6 + ICMP + IPV6 + 8 {
+    for len in 0..IPV6_LEN + ICMP_LEN + IPV6_LEN + 8 {
         assert!(to_v4(&error[..len], &flow(), MTUS).is_none());
     }
     let error = v4_error(3, 4, [0, 0, 5, 0]);
-    for len in 0..IPV4 + ICMP + IPV4 + 8 {
+    for len in 0..IPV4_LEN + ICMP_LEN + IPV4_LEN + 8 {
         assert!(to_v6(&error[..len], &flow(), &prefix(), MTUS).is_none());
     }
 }

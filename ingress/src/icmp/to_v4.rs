@@ -1,6 +1,8 @@
 //! An ICMPv6 error from a site, for the client (RFC 7915 §5.2).
 
-use super::{Error, IPV6, Mtus, QuotedV6, Spliced};
+use ingress_common::ip::IPV6_LEN;
+
+use super::{Error, ICMP_LEN, Mtus, QuotedV6, Spliced};
 
 /// Translates an error about a packet of `flow`. The hop that reports it has no IPv4 address; it appears
 /// as the address of ours that the client connected to (RFC 7915 §5.1, RFC 6791).
@@ -9,7 +11,7 @@ use super::{Error, IPV6, Mtus, QuotedV6, Spliced};
 #[must_use]
 pub fn to_v4(packet: &[u8], flow: &Spliced, mtus: Mtus) -> Option<Vec<u8>> {
     let quoted = QuotedV6::of(packet)?;
-    let error = translate(packet.get(IPV6..IPV6 + 8)?, mtus)?;
+    let error = translate(packet.get(IPV6_LEN..IPV6_LEN + ICMP_LEN)?, mtus)?;
     Some(error.over_v4(flow.listen, flow.client, &quoted.as_sent(flow)))
 }
 

@@ -1,11 +1,12 @@
 //! An ICMP error from the world, for the backend (RFC 7915 §4.2).
 
-use ingress_common::addr::Nat46Prefix;
+use ingress_common::{
+    addr::Nat46Prefix,
+    ip::{IPV4_LEN, IPV6_LEAST_MTU},
+};
 
-use super::{Error, IPV4, Mtus, QuotedV4, Spliced, embedded};
+use super::{Error, ICMP_LEN, Mtus, QuotedV4, Spliced};
 
-/// IPv6's least MTU; a smaller one would have the backend add fragment headers that nobody needs.
-const LEAST_MTU: u32 = 1280;
 /// RFC 1191 §7.1: what an old router without an MTU in its error may have meant.
 const PLATEAUS: [u16; 10] = [32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
 
@@ -15,10 +16,11 @@ const PLATEAUS: [u16; 10] = [32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 29
 #[must_use]
 pub fn to_v6(packet: &[u8], flow: &Spliced, prefix: &Nat46Prefix, mtus: Mtus) -> Option<Vec<u8>> {
     let quoted = QuotedV4::of(packet)?;
-    let header = packet.get(..IPV4 + 8)?;
-    let quoted_len = u16::from_be_bytes(packet.get(IPV4 + 8 + 2..)?.first_chunk().copied()?);
-    let error = translate(&header[IPV4..], quoted_len, mtus)?;
-    let hop = embedded(prefix, header[12..16].try_into().ok()?);
+    let header = packet.get(..IPV4_LEN + ICMP_LEN)?;
+    let quoted_len =
+        u16::from_be_bytes(packet.get(IPV4_LEN + ICMP_LEN + 2..)?.first_chunk().copied()?);
+    let error = translate(&header[IPV4_LEN..], quoted_len, mtus)?;
+    let hop = prefix.embed(header[12..16].try_into().ok()?);
     Some(error.over_v6(hop, flow.backend, &quoted.as_sent(flow)))
 }
 
@@ -32,7 +34,8 @@ fn translate(header: &[u8], quoted_len: u16, mtus: Mtus) -> Option<Error> {
         (3, 4) => {
             let told = u16::from_be_bytes([header[6], header[7]]);
             let mtu = if told == 0 { plateau(quoted_len) } else { told };
-            let mtu = (u32::from(mtu).min(mtus.uplink) + 20).min(mtus.tunnel).max(LEAST_MTU);
+            // Of less, the backend would add fragment headers that nobody needs (RFC 8200 §5).
+            let mtu = (u32::from(mtu).min(mtus.uplink) + 20).min(mtus.tunnel).max(IPV6_LEAST_MTU);
             Some(Error { kind: 2, code: 0, detail: mtu.to_be_bytes() })
         }
         (3, 9 | 10 | 13 | 15) => plain(1, 1),

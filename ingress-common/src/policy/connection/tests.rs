@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::UDP;
+use crate::ip::UDP;
 
 const MINUTE: u64 = 60 * SECOND;
 const START: u64 = 1000 * SECOND;

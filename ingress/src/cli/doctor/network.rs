@@ -1,5 +1,6 @@
 //! Interfaces, addresses, MTUs, routes, forwarding, and servers in the way.
 
+use ingress_common::ip::IPV6_LEAST_MTU;
 use ipnet::Ipv6Net;
 
 use super::{Finding, host::Host};
@@ -10,7 +11,6 @@ use crate::{
 
 /// WireGuard over IPv6: 40 for IPv6, 8 for UDP, 32 of its own.
 const OVERHEAD: u32 = 80;
-const IPV6_LEAST_MTU: u32 = 1280;
 
 pub(super) fn check(host: &Host, config: &Config) -> Vec<Finding> {
     let uplink = config.uplink.interface.as_str();

@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use ingress_common::addr::Nat46Prefix;
 use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, Metrics, Nat46Prefix, Problem,
-    Site, Uplink, host_name,
+    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, Metrics, Problem, Site, Uplink,
+    host_name, prefix,
     raw::{OneOrMany, RawConfig, RawControl, RawDaemon, RawDns, RawMetrics, RawNat46, RawUplink},
 };
 
@@ -95,8 +96,8 @@ impl Check<'_> {
     }
 
     fn nat46(&mut self, raw: Option<RawNat46>) -> Option<Nat46Prefix> {
-        let Some(raw) = raw else { return Some(Nat46Prefix::default()) };
-        Nat46Prefix::parse(raw.prefix.get_ref())
+        let Some(raw) = raw else { return Some(Nat46Prefix::LOCAL_USE) };
+        prefix::nat46(raw.prefix.get_ref())
             .map_err(|error| self.at(&raw.prefix, error.what, error.remedy))
             .ok()
     }

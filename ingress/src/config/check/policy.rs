@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use ingress_common::policy::has_ports;
+use ingress_common::{
+    ip::{TCP, UDP},
+    policy::has_ports,
+};
 use ipnet::{IpNet, Ipv6Net};
 use toml::Spanned;
 
@@ -14,9 +17,6 @@ use super::{
     Check,
 };
 use crate::policy::{Entries, compile};
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 impl Check<'_> {
     pub fn policy(

@@ -2,11 +2,16 @@
 
 use std::ops::Range;
 
+use ingress_common::addr::Nat46Prefix;
 use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    super::{Nat46Prefix, Site, Uplink, prefix::site_prefix, raw::RawSite},
+    super::{
+        Site, Uplink,
+        prefix::{network_of, site_prefix},
+        raw::RawSite,
+    },
     Check,
 };
 
@@ -108,7 +113,7 @@ impl Check<'_> {
     ) {
         for PlacedSite { site, prefixes } in sites {
             for prefix in prefixes {
-                if !overlap(prefix.get_ref(), &nat46.network()) {
+                if !overlap(prefix.get_ref(), &network_of(&nat46)) {
                     continue;
                 }
                 let place = Spanned::new(span.clone().unwrap_or(prefix.span()), ());

@@ -123,7 +123,7 @@ fn everything_can_be_said() {
     let config = Config::parse(FULL, "full").unwrap();
     assert_eq!(config.uplink.xdp, Xdp::Auto);
     assert_eq!(config.sites.len(), 2);
-    assert_eq!(config.nat46.network(), "fd00:46::/32".parse().unwrap());
+    assert_eq!(config.nat46.to_string(), "fd00:46::/32");
     assert_eq!(config.listen[0].default_host.as_deref(), Some("www.example.org"));
     assert_eq!(config.listen[0].protocol, Protocol::Tls);
     assert_eq!(config.listen[1].protocol, Protocol::Postgres);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ingress_common::addr::Nat46Prefix;
 
 use super::super::{clock::boot_nanos, engine::Handshake, shared::Shared};
 use crate::{
@@ -50,8 +49,6 @@ pub(super) fn from_inside(shared: &Shared) -> Result<Connections> {
 
 pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow> {
     let (config, applied) = (shared.config(), shared.applied());
-    let net = config.nat46.network();
-    let prefix = Nat46Prefix::new(net.network().octets(), net.prefix_len()).ok()?;
     let backend = handshake.backend.as_ref();
     let site = backend.and_then(|backend| applied.site(backend.site));
     let tuple = handshake.tuple;
@@ -62,7 +59,7 @@ pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow
         host: handshake.host.clone(),
         site: site.and_then(|site| config.sites.get(site)).map(|site| site.name.clone()),
         backend: backend.map(|backend| backend.address),
-        nat46_source: prefix.embed(tuple.client.ip().octets()).into(),
+        nat46_source: config.nat46.embed(tuple.client.ip().octets()).into(),
         state: FlowState::Handshake,
         age_seconds: handshake.age.as_secs(),
         idle_seconds: 0,

@@ -10,7 +10,7 @@ use super::{
     Desk,
 };
 use crate::{
-    config::Config,
+    config::{Config, network_of},
     control::{Attachment, FlowTable, Interface, Listener, SiteStatus, Status},
     dataplane::{Heartbeat, Pins},
     wireguard,
@@ -54,7 +54,7 @@ impl Desk {
             shield: applied.shield,
             native_is_lost: applied.native_is_lost,
             sites,
-            nat46_prefix: config.nat46.network(),
+            nat46_prefix: network_of(&config.nat46),
             listen,
             policy: (&config.policy).into(),
             flow_table: FlowTable { entries, max_entries: capacity(shared) },

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{addr::Nat46Prefix, maps::BackendKey};
+use ingress_common::{ip::IPV6_LEAST_MTU, tcp::HEADERS_V6};
 
-use super::{Core, inherit::debt, log_send, warn};
+use super::{Core, log_send};
 use crate::{
     daemon::{
         clock::boot_nanos,
@@ -15,7 +15,7 @@ use crate::{
         shared::{Shared, Tally},
     },
     dns::{Answer, LookupError, select},
-    flows::{Cause, InstallError, Way, client_key, keys},
+    flows::{Cause, InstallError, Way, keys},
     handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
     sni::HostName,
 };
@@ -28,27 +28,18 @@ impl Core {
                     self.shared.tally.closed(Cause::Replaced);
                 }
                 self.refused.remove(&tuple);
-                warn("mark a client", self.marks.pend(&client_key(tuple), boot_nanos()));
+                self.awaited.pend(tuple);
             }
             Action::Resolve { tuple, host } => self.resolve(tuple, host),
             Action::Expect { tuple, backend } => {
                 let (_, key) = keys(tuple, backend.address, backend.source);
-                self.expected.insert(key, tuple);
-                warn("expect a backend", self.marks.expect(&key, boot_nanos()));
+                self.awaited.expect(tuple, key);
             }
             Action::Unexpect { tuple, backend } => {
                 let (_, key) = keys(tuple, backend.address, backend.source);
-                self.unexpect(tuple, &key);
+                self.awaited.unexpect(tuple, &key);
             }
-            Action::Owe { tuple, owed } => {
-                self.owing.insert(tuple);
-                // Clients can fill the map, and the log with it.
-                if let Err(error) = self.debts.set(&client_key(tuple), &debt(&owed))
-                    && self.debt_ration.take(Instant::now()).is_some()
-                {
-                    tracing::warn!("a restart would lose what a client has sent: {error:#}");
-                }
-            }
+            Action::Owe { tuple, owed } => self.debts.put_down(tuple, &owed),
             Action::ToClient { tuple, segment } => {
                 log_send(self.transmit.v4(tuple.listen, tuple.client, &segment));
             }
@@ -90,7 +81,7 @@ impl Core {
                 Tally::bump(&self.shared.tally.opened);
                 self.learn_size(tuple.listen, splice);
                 if splice.watch.is_some() {
-                    self.watched.insert(backend_key, tuple);
+                    self.awaited.watch(tuple, backend_key);
                 }
             }
             Err(error) => {
@@ -102,7 +93,7 @@ impl Core {
                 self.refused.insert(tuple, (outcome, splice.delta()));
             }
         }
-        self.settled.push((tuple, backend_key));
+        self.awaited.settle_soon(tuple, backend_key);
     }
 
     fn learn_size(&self, listen: SocketAddrV4, splice: &Splice) {
@@ -129,17 +120,8 @@ impl Core {
         host: Option<&HostName>,
         elapsed: Duration,
     ) {
-        // A splice that has been installed has seen to it.
-        if outcome != Outcome::Spliced {
-            self.marks.unpend(&client_key(tuple));
-        }
-        if self.owing.remove(&tuple) {
-            self.debts.forget(&client_key(tuple));
-        }
-        for key in self.expected.remove_all(tuple) {
-            self.marks.unexpect(&key);
-        }
-        self.watched.remove_all(tuple);
+        self.debts.strike(tuple);
+        self.awaited.end(tuple, outcome == Outcome::Spliced);
         let outcome = self.refused.remove(&tuple).map_or(outcome, |(outcome, _)| outcome);
         self.shared.tally.outcome(outcome);
         let (client, listen) = (tuple.client, tuple.listen);
@@ -169,7 +151,7 @@ impl Core {
         let before = backends.len();
         backends.retain(|backend| {
             let (_, key) = keys(tuple, backend.address, backend.source);
-            if self.expected.get(&key).is_some_and(|owner| owner != tuple) {
+            if self.awaited.expects(&key).is_some_and(|owner| owner != tuple) {
                 return false;
             }
             match self.flows.make_way(tuple, &key) {
@@ -182,14 +164,6 @@ impl Core {
             }
         });
         if backends.is_empty() && before > 0 { Err(ResolveError::PortTaken) } else { Ok(backends) }
-    }
-
-    /// Only the owner's word counts: somebody else may expect the same by now.
-    pub(super) fn unexpect(&mut self, owner: ClientTuple, key: &BackendKey) {
-        if self.expected.get(key).is_none_or(|known| known == owner) {
-            self.expected.remove(key);
-            self.marks.unexpect(key);
-        }
     }
 
     /// A name that is known needs no task, which would be a way to another thread and back.
@@ -229,17 +203,14 @@ fn backends(
     })?;
     let (config, applied) = (shared.config(), shared.applied());
     let inside = select(&addresses, &config.sites).map_err(|_| ResolveError::OutsidePrefixes)?;
-    let net = config.nat46.network();
-    let prefix = Nat46Prefix::new(net.network().octets(), net.prefix_len())
-        .map_err(|_| ResolveError::Failed)?;
-    let source = prefix.embed(tuple.client.ip().octets()).into();
+    let source = config.nat46.embed(tuple.client.ip().octets()).into();
     let backends = inside.into_iter().filter_map(|(address, site)| {
-        let mtu = applied.tunnels.get(site)?.mtu.unwrap_or(1280);
+        let mtu = applied.tunnels.get(site)?.mtu.unwrap_or(IPV6_LEAST_MTU);
         Some(Backend {
             address: SocketAddrV6::new(address, tuple.listen.port(), 0, 0),
             source,
             site: *applied.site_numbers.get(site)?,
-            mss_limit: u16::try_from(mtu.saturating_sub(60)).unwrap_or(u16::MAX),
+            mss_limit: u16::try_from(mtu.saturating_sub(HEADERS_V6)).unwrap_or(u16::MAX),
         })
     });
     Ok(backends.collect())

@@ -6,10 +6,10 @@ use std::{
 };
 
 use ingress_common::{
-    addr::Nat46Prefix,
     cookie,
+    ip::IPV6_LEAST_MTU,
     maps::BackendKey,
-    tcp::{Flags, Seq},
+    tcp::{Flags, HEADERS_V6, Seq},
 };
 
 use super::{Core, log_send};
@@ -31,23 +31,18 @@ const HANDOVER: Duration = Duration::from_secs(5);
 /// Nobody listens on that port of that address.
 pub(super) struct NotListed;
 
-/// Assumed of a device that is not there.
-const LEAST_MTU: u32 = 1280;
-/// What IPv6 and TCP headers take of an MTU.
-const HEADERS: u32 = 60;
-
 impl Core {
     pub(super) fn on_upcall(&mut self, upcall: FromKernel) {
         match upcall {
             FromKernel::Client(packet) => self.on_client(packet),
             FromKernel::Backend(packet) => {
-                if let Some(tuple) = self.expected.get(&backend_key(&packet)) {
+                if let Some(tuple) = self.awaited.expects(&backend_key(&packet)) {
                     let Addressed { source: from, segment, .. } = packet;
                     self.on_event(Event::Backend { tuple, from, segment });
                 }
             }
             FromKernel::Acknowledged(packet) => {
-                if let Some(tuple) = self.watched.get(&backend_key(&packet)) {
+                if let Some(tuple) = self.awaited.watches(&backend_key(&packet)) {
                     self.on_event(Event::BackendAcked { tuple, ack: packet.segment.ack });
                 }
             }
@@ -82,7 +77,7 @@ impl Core {
             return;
         }
         let Some(key) = QuotedV6::of(packet).map(|quoted| quoted.key()) else { return };
-        if let Some(tuple) = self.expected.get(&key) {
+        if let Some(tuple) = self.awaited.expects(&key) {
             // Too big is no refusal; a SYN never is.
             if icmp::packet_too_big(packet).is_none() {
                 let port = u16::from_be_bytes(key.backend_port);
@@ -92,7 +87,7 @@ impl Core {
             return;
         }
         let Some((flow, site)) = self.flows.by_backend(&key) else { return };
-        if let Some(tuple) = self.watched.get(&key)
+        if let Some(tuple) = self.awaited.watches(&key)
             && let Some(mtu) = icmp::packet_too_big(packet)
         {
             self.on_event(Event::TooBig { tuple, mtu });
@@ -110,7 +105,8 @@ impl Core {
         let Some(key) = QuotedV4::of(packet).map(|quoted| quoted.key()) else { return };
         let Some((flow, site)) = self.flows.by_client(&key) else { return };
         let applied = self.shared.applied();
-        let (Some(prefix), Some(tunnel)) = (self.nat46(), applied.tunnel(site)) else { return };
+        let Some(tunnel) = applied.tunnel(site) else { return };
+        let prefix = self.shared.config().nat46;
         if let Some(error) = icmp::to_v6(packet, &flow, &prefix, self.mtus(site)) {
             self.send_to_site(&error, flow.backend, tunnel.index);
         }
@@ -129,7 +125,7 @@ impl Core {
                 let Some(read) = wire::read_v4(packet, usize::MAX) else { return };
                 let tuple = ClientTuple { client: read.source, listen: read.destination };
                 let Some((flow, site)) = self.flows.by_client(&client_key(tuple)) else { return };
-                let backend = flow.mss.map_or(u32::MAX, |mss| u32::from(mss) + HEADERS);
+                let backend = flow.mss.map_or(u32::MAX, |mss| u32::from(mss) + HEADERS_V6);
                 if let Some(error) = for_client(packet, mtu(applied.tunnel(site)).min(backend)) {
                     log_send(self.transmit.packet_v4(&error, *read.source.ip()));
                 }
@@ -137,9 +133,9 @@ impl Core {
             _ => {
                 let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
                 let Some((flow, _)) = self.flows.by_backend(&backend_key(&read)) else { return };
-                let Some(prefix) = self.nat46() else { return };
-                let from = prefix.embed(flow.listen);
-                let site = self.shared.config().site_of(*read.source.ip());
+                let config = self.shared.config();
+                let from = config.nat46.embed(flow.listen);
+                let site = config.site_of(*read.source.ip());
                 let index = site.and_then(|site| applied.tunnels.get(site)?.index);
                 if let Some(error) = for_backend(packet, mtu(applied.uplink.as_ref()), from) {
                     self.send_to_site(&error, flow.backend, index);
@@ -157,11 +153,6 @@ impl Core {
     fn mtus(&self, site: u16) -> Mtus {
         let applied = self.shared.applied();
         Mtus { uplink: mtu(applied.uplink.as_ref()), tunnel: mtu(applied.tunnel(site)) }
-    }
-
-    fn nat46(&self) -> Option<Nat46Prefix> {
-        let net = self.shared.config().nat46.network();
-        Nat46Prefix::new(net.network().octets(), net.prefix_len()).ok()
     }
 
     /// The program has checked the cookie; what it says is read here.
@@ -200,8 +191,9 @@ impl Core {
     }
 }
 
+/// Of a device that is not there, the least is assumed.
 fn mtu(device: Option<&Interface>) -> u32 {
-    device.and_then(|device| device.mtu).unwrap_or(LEAST_MTU)
+    device.and_then(|device| device.mtu).unwrap_or(IPV6_LEAST_MTU)
 }
 
 /// RFC 9293 §3.10.7.1: what the sender of a stray segment takes for an answer. None for a reset.

@@ -6,7 +6,7 @@ use super::{Reconciler, sizes::Sizes};
 use crate::{
     config::Config,
     control::ErrorKind,
-    daemon::{plan::Known, warden::Warden},
+    daemon::{plan::Known, shield::ShieldControl},
 };
 
 /// A request to read the configuration again: what has changed, or why nothing has.
@@ -46,7 +46,7 @@ impl Reconciler {
         // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
         let known = self.maps.listeners.list().map_err(failed)?;
         if old.uplink != new.uplink {
-            self.warden = Warden::default();
+            self.shield = ShieldControl::default();
         }
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.

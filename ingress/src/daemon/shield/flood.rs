@@ -35,7 +35,7 @@ enum Native {
 
 /// Watches the counters of cookies, once a second.
 #[derive(Debug, Default)]
-pub struct Guard {
+pub struct FloodWatch {
     last: Option<(u64, u64)>,
     in_a_row: u32,
     up: bool,
@@ -43,7 +43,7 @@ pub struct Guard {
     native: Native,
 }
 
-impl Guard {
+impl FloodWatch {
     /// What the shield is to do, after another second: `sent` and `returned` are all cookies so far that went
     /// out and that came back.
     pub fn observe(&mut self, sent: u64, returned: u64) -> Shield {
@@ -100,7 +100,7 @@ mod tests {
 
     /// Seconds of a rate, and what the shield does after each.
     fn seconds(
-        guard: &mut Guard,
+        watch: &mut FloodWatch,
         total: &mut (u64, u64),
         count: u32,
         rate: (u64, u64),
@@ -108,66 +108,66 @@ mod tests {
         (0..count)
             .map(|_| {
                 *total = (total.0 + rate.0, total.1 + rate.1);
-                guard.observe(total.0, total.1)
+                watch.observe(total.0, total.1)
             })
             .collect()
     }
 
     #[test]
     fn up_with_a_flood_and_down_a_minute_after() {
-        let (mut guard, mut total) = (Guard::default(), (7, 7));
-        assert_eq!(guard.observe(total.0, total.1), Off);
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 1)), [Off, Off, Generic]);
-        assert!(seconds(&mut guard, &mut total, 100, (1500, 1)).iter().all(|at| *at == Generic));
-        assert!(seconds(&mut guard, &mut total, 59, (10, 1)).iter().all(|at| *at == Generic));
-        assert_eq!(seconds(&mut guard, &mut total, 1, (600, 0)), [Generic], "not yet");
-        let down = seconds(&mut guard, &mut total, 60, (10, 1));
+        let (mut watch, mut total) = (FloodWatch::default(), (7, 7));
+        assert_eq!(watch.observe(total.0, total.1), Off);
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 1)), [Off, Off, Generic]);
+        assert!(seconds(&mut watch, &mut total, 100, (1500, 1)).iter().all(|at| *at == Generic));
+        assert!(seconds(&mut watch, &mut total, 59, (10, 1)).iter().all(|at| *at == Generic));
+        assert_eq!(seconds(&mut watch, &mut total, 1, (600, 0)), [Generic], "not yet");
+        let down = seconds(&mut watch, &mut total, 60, (10, 1));
         assert_eq!(down.iter().position(|at| *at == Off), Some(59));
     }
 
     #[test]
     fn a_crowd_is_no_flood_nor_is_a_moment() {
-        let (mut guard, mut total) = (Guard::default(), (0, 0));
-        guard.observe(0, 0);
-        assert!(seconds(&mut guard, &mut total, 20, (9000, 8000)).iter().all(|at| *at == Off));
-        assert!(seconds(&mut guard, &mut total, 2, (90_000, 0)).iter().all(|at| *at == Off));
-        assert!(seconds(&mut guard, &mut total, 2, (100, 0)).iter().all(|at| *at == Off));
+        let (mut watch, mut total) = (FloodWatch::default(), (0, 0));
+        watch.observe(0, 0);
+        assert!(seconds(&mut watch, &mut total, 20, (9000, 8000)).iter().all(|at| *at == Off));
+        assert!(seconds(&mut watch, &mut total, 2, (90_000, 0)).iter().all(|at| *at == Off));
+        assert!(seconds(&mut watch, &mut total, 2, (100, 0)).iter().all(|at| *at == Off));
     }
 
     /// Native mode loses the answers: two seconds of it, and never again.
     #[test]
     fn native_mode_that_loses_the_answers() {
-        let (mut guard, mut total) = (Guard::default(), (0, 0));
-        guard.observe(0, 0);
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
+        let (mut watch, mut total) = (FloodWatch::default(), (0, 0));
+        watch.observe(0, 0);
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
         // What was answered before still comes.
-        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 15)), [Native]);
-        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 1)), [Generic]);
-        assert!(seconds(&mut guard, &mut total, 70, (50_000, 20)).iter().all(|at| *at == Generic));
-        seconds(&mut guard, &mut total, 60, (0, 0));
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Generic]);
+        assert_eq!(seconds(&mut watch, &mut total, 1, (50_000, 15)), [Native]);
+        assert_eq!(seconds(&mut watch, &mut total, 1, (50_000, 1)), [Generic]);
+        assert!(seconds(&mut watch, &mut total, 70, (50_000, 20)).iter().all(|at| *at == Generic));
+        seconds(&mut watch, &mut total, 60, (0, 0));
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 20)), [Off, Off, Generic]);
     }
 
     #[test]
     fn native_mode_that_works_stays() {
-        let (mut guard, mut total) = (Guard::default(), (0, 0));
-        guard.observe(0, 0);
+        let (mut watch, mut total) = (FloodWatch::default(), (0, 0));
+        watch.observe(0, 0);
         // Nobody comes who could tell, then some do.
-        assert_eq!(seconds(&mut guard, &mut total, 4, (50_000, 2)), [Off, Off, Generic, Generic]);
-        assert_eq!(seconds(&mut guard, &mut total, 2, (50_000, 8)), [Native, Native]);
-        assert_eq!(seconds(&mut guard, &mut total, 1, (50_000, 2)), [Native]);
+        assert_eq!(seconds(&mut watch, &mut total, 4, (50_000, 2)), [Off, Off, Generic, Generic]);
+        assert_eq!(seconds(&mut watch, &mut total, 2, (50_000, 8)), [Native, Native]);
+        assert_eq!(seconds(&mut watch, &mut total, 1, (50_000, 2)), [Native]);
         // Later nobody comes any more, which says nothing.
-        assert!(seconds(&mut guard, &mut total, 20, (50_000, 0)).iter().all(|at| *at == Native));
-        seconds(&mut guard, &mut total, 60, (0, 0));
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 0)), [Off, Off, Native]);
+        assert!(seconds(&mut watch, &mut total, 20, (50_000, 0)).iter().all(|at| *at == Native));
+        seconds(&mut watch, &mut total, 60, (0, 0));
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 0)), [Off, Off, Native]);
     }
 
     #[test]
     fn a_driver_without_it() {
-        let (mut guard, mut total) = (Guard::default(), (0, 0));
-        guard.observe(0, 0);
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
-        assert_eq!(guard.native_refused(), Generic);
-        assert_eq!(seconds(&mut guard, &mut total, 3, (50_000, 20)), [Generic; 3]);
+        let (mut watch, mut total) = (FloodWatch::default(), (0, 0));
+        watch.observe(0, 0);
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 20)), [Off, Off, Native]);
+        assert_eq!(watch.native_refused(), Generic);
+        assert_eq!(seconds(&mut watch, &mut total, 3, (50_000, 20)), [Generic; 3]);
     }
 }

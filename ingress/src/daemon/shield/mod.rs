@@ -1,22 +1,27 @@
 //! What the shield is to do: as the configuration says, or as the counters of cookies do.
 
+mod flood;
+mod native;
+
 use ingress_common::verdict::Cookie;
 
-use super::{guard::Guard, trial::Trial};
+use flood::FloodWatch;
+use native::NativeTrial;
+
 use crate::{config::Xdp, control::Shield, dataplane::Counters};
 
 /// Decides once a second.
 #[derive(Debug, Default)]
-pub struct Warden {
+pub struct ShieldControl {
     /// For `auto`.
-    guard: Guard,
+    flood: FloodWatch,
     /// What that wants.
     wanted: Shield,
     /// For `native`.
-    trial: Trial,
+    trial: NativeTrial,
 }
 
-impl Warden {
+impl ShieldControl {
     /// What is wanted now.
     pub fn shield(&self, xdp: Xdp) -> Shield {
         match xdp {
@@ -39,24 +44,24 @@ impl Warden {
 
     /// The driver has no native mode: what `auto` does then.
     pub fn native_refused(&mut self) -> Shield {
-        self.wanted = self.guard.native_refused();
+        self.wanted = self.flood.native_refused();
         self.wanted
     }
 
     /// Whether the last second has changed what the shield is to do.
     pub fn turns(&mut self, xdp: Xdp, counters: &Counters) -> bool {
         match xdp {
-            Xdp::Auto => self.guard_turns(counters),
+            Xdp::Auto => self.flood_turns(counters),
             Xdp::Native => self.trial_turns(counters),
             Xdp::Off | Xdp::Generic => false,
         }
     }
 
-    fn guard_turns(&mut self, counters: &Counters) -> bool {
+    fn flood_turns(&mut self, counters: &Counters) -> bool {
         let count = |result| counters.cookies(result);
         let returned =
             [Cookie::Acknowledged, Cookie::Reopened, Cookie::Accepted].map(count).iter().sum();
-        let wanted = self.guard.observe(count(Cookie::Sent), returned);
+        let wanted = self.flood.observe(count(Cookie::Sent), returned);
         let was = std::mem::replace(&mut self.wanted, wanted);
         match (was, wanted) {
             (Shield::Off, Shield::Generic | Shield::Native) => {

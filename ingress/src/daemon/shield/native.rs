@@ -34,21 +34,21 @@ enum Native {
 
 /// Watches the counters of cookies, once a second.
 #[derive(Debug)]
-pub struct Trial {
+pub struct NativeTrial {
     last: Option<(u64, u64)>,
     native: Native,
     pause: u32,
     heard: u32,
 }
 
-impl Default for Trial {
+impl Default for NativeTrial {
     fn default() -> Self {
         let native = Native::Watched { seconds: 0, in_vain: 0 };
         Self { last: None, native, pause: 0, heard: 0 }
     }
 }
 
-impl Trial {
+impl NativeTrial {
     /// At the start and after each second. `sent`: all cookies sent so far. `acknowledged`: those answered by a bare ACK,
     /// without the reopened ones, which tc sends in every mode.
     pub fn observe(&mut self, sent: u64, acknowledged: u64) {
@@ -108,7 +108,7 @@ mod tests {
     /// A network with clients that come and go, seen by the counters.
     #[derive(Default)]
     struct World {
-        trial: Trial,
+        trial: NativeTrial,
         sent: u64,
         acknowledged: u64,
     }

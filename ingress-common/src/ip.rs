@@ -1,0 +1,18 @@
+//! Numbers of the Internet Protocol that more than one room needs.
+
+/// Protocol number of ICMP (IANA, Assigned Internet Protocol Numbers).
+pub const ICMP: u8 = 1;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+/// Protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+/// Length of an IPv4 header without options, in octets.
+pub const IPV4_LEN: usize = 20;
+/// Length of an IPv6 header without extension headers, in octets.
+pub const IPV6_LEN: usize = 40;
+
+/// The least MTU of a link that carries IPv6, in octets (RFC 8200 §5).
+pub const IPV6_LEAST_MTU: u32 = 1280;

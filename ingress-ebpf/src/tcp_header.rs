@@ -1,0 +1,40 @@
+//! What network-types' TCP header keeps in bit fields, read as the octets that they are.
+
+use ingress_common::tcp::Flags;
+use network_types::tcp::TcpHdr;
+
+/// Fields of a TCP header.
+pub trait TcpHeader {
+    /// The flag octet.
+    fn flags(&self) -> Flags;
+
+    /// The octet of the data offset and of the bits beside it, one of which Accurate ECN sets.
+    fn offset_octet(&self) -> u8;
+
+    /// Whether the header claims to be shorter than one can be.
+    #[inline(always)]
+    fn is_short(&self) -> bool {
+        self.offset_octet() < 5 << 4
+    }
+
+    /// Octets of options; a data offset below five makes none.
+    #[inline(always)]
+    fn options_len(&self) -> usize {
+        let words = self.offset_octet() >> 4;
+        if words < 5 { 0 } else { (words as usize - 5) * 4 }
+    }
+}
+
+impl TcpHeader for TcpHdr {
+    #[inline(always)]
+    fn flags(&self) -> Flags {
+        // SAFETY: a TCP header has twenty octets, and the flags are the fourteenth.
+        Flags(unsafe { *core::ptr::from_ref(self).cast::<u8>().add(13) })
+    }
+
+    #[inline(always)]
+    fn offset_octet(&self) -> u8 {
+        // SAFETY: as in `flags`; it is the thirteenth octet.
+        unsafe { *core::ptr::from_ref(self).cast::<u8>().add(12) }
+    }
+}
