@@ -223,15 +223,15 @@ fn refused_with_an_answer() {
     let large = Tcp { payload: vec![3; fits + 1], ..client_segment() };
     let with_options =
         Tcp { options: vec![1; 12], payload: vec![3; fits - 11], ..client_segment() };
-    let over = |ttl| Ip4 { ttl, ..from_client() };
-    for (segment, ttl, kind, reason) in [
-        (&client_segment(), 1, Upcall::HopLimit, DropReason::HopLimit),
-        (&client_segment(), 0, Upcall::HopLimit, DropReason::HopLimit),
-        (&large, 1, Upcall::HopLimit, DropReason::HopLimit),
-        (&large, 64, Upcall::TooBig, DropReason::TooBig),
-        (&with_options, 64, Upcall::TooBig, DropReason::TooBig),
+    for (segment, ttl, fragment, kind, reason) in [
+        (&client_segment(), 1, DF, Upcall::HopLimit, DropReason::HopLimit),
+        (&client_segment(), 0, DF, Upcall::HopLimit, DropReason::HopLimit),
+        (&large, 1, DF, Upcall::HopLimit, DropReason::HopLimit),
+        (&large, 64, DF, Upcall::TooBig, DropReason::TooBig),
+        (&large, 64, 0, Upcall::TooBig, DropReason::TooBig),
+        (&with_options, 64, DF, Upcall::TooBig, DropReason::TooBig),
     ] {
-        let packet = segment.over4(&over(ttl));
+        let packet = segment.over4(&Ip4 { ttl, fragment, ..from_client() });
         let seen = bench.uplink(&packet);
         assert_eq!(seen.fate, Fate::Dropped(reason));
         assert_eq!(seen.handed(kind), packet);
