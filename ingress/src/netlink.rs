@@ -157,12 +157,12 @@ impl Netlink {
         let mut found = Vec::new();
         let mut messages = self.handle.route().get(request).execute();
         while let Some(message) = messages.try_next().await? {
-            if found.len() == MAX_ROUTES4 as usize {
-                return Ok(Vec::new());
+            // Read to its end, or the next question meets a socket that is still answering this one.
+            if found.len() <= MAX_ROUTES4 as usize {
+                found.extend(Route4::read(&message));
             }
-            found.extend(Route4::read(&message));
         }
-        Ok(found)
+        Ok(if found.len() > MAX_ROUTES4 as usize { Vec::new() } else { found })
     }
 
     /// A kernel that has no rules, or does not tell them, is one to ask each time.

@@ -1,12 +1,17 @@
 //! The network changes under the daemon and its flows: interfaces go and come, MTUs and addresses change.
 
 use anyhow::{Context, Result};
-use ingress_tests::addresses::{VPS4, WWW};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{LpmTrie, Map, MapData};
+use ingress_common::maps::{ABI, Route};
+use ingress_tests::addresses::{CLIENT6, VPS4, WWW};
+use ingress_tests::cleanup;
 use ingress_tests::client::{ping6, random_file, same_content};
 use ingress_tests::daemon::{Daemon, config};
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::rawclient::{RawLink, USUAL_OPTIONS};
 use ingress_tests::shared::{Stage, stage};
+use ingress_tests::topology::Lab;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -33,6 +38,36 @@ fn a_daemon_may_start_before_its_tunnel() -> Result<()> {
         tunnel(&stage).is_ok_and(|tunnel| tunnel["attachment"] == "tcx")
     })?;
     fetch(&stage, "/?late-tunnel")
+}
+
+/// The kernel lists what it has learned of single destinations beside the routes. Anybody may teach it that by Packet
+/// Too Big, as often as he likes, and the table of routes has an end.
+#[test]
+fn a_learned_path_mtu_is_no_route() -> Result<()> {
+    let stage = stage();
+    let Lab { vps, inet, .. } = &stage.lab;
+    inet.ip("route replace 2001:db8:c::/64 dev client proto kernel metric 256 mtu 1300\n")?;
+    let client = CLIENT6.to_string();
+    let said = ping6(vps, &["-M", "do", "-s", "1400", "-c", "2", "-W", "1", &client]);
+    let learned = process::output(vps.command("ip")?.args(["-6", "route", "get", &client]));
+    // Whatever it is that changes, the daemon looks at all of it.
+    let looked = vps.ip("route add 2001:db8:ffff::/64 dev lo\n");
+    thread::sleep(SOON / 2);
+    let pin = cleanup::bpffs(stage.lab.id()).join(format!("v{ABI}")).join("ROUTES");
+    let routes = MapData::from_pin(pin)
+        .map(|map| LpmTrie::<_, [u8; 16], Route>::try_from(Map::LpmTrie(map)));
+    let of_client = Key::new(128, CLIENT6.octets());
+    inet.ip("route replace 2001:db8:c::/64 dev client proto kernel metric 256\n")?;
+    vps.ip("route del 2001:db8:ffff::/64 dev lo\n")?;
+    process::output(vps.command("ip")?.args(["-6", "route", "flush", "cache"]))?;
+    let (said, learned) = (said?, learned?);
+    looked?;
+    assert!(learned.contains("mtu 1300"), "nothing was learned: {learned} {said}");
+    let keys = routes??.keys().collect::<Result<Vec<_>, _>>()?;
+    let found = |key: &Key<[u8; 16]>| (key.prefix_len(), key.data());
+    assert!(!keys.iter().any(|key| found(key) == found(&of_client)), "the exception is a route");
+    assert!(keys.iter().any(|key| key.prefix_len() == 0), "there is no default route");
+    Ok(())
 }
 
 #[test]

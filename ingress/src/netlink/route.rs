@@ -58,6 +58,10 @@ impl Route4 {
 
 fn read(message: &RouteMessage, everywhere: IpAddr) -> Option<Route<IpNet, IpAddr>> {
     let header = &message.header;
+    // What the kernel remembers of single destinations, such as their path MTUs. Anybody can make it do so.
+    if header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
     let mut table = u32::from(header.table);
     let mut destination = everywhere;
     let mut through = Vec::new();
@@ -143,6 +147,16 @@ mod tests {
         assert_eq!((route.destination.prefix_len(), route.metric), (0, 7));
         assert_eq!((route.through, route.router), (vec![2], Some(GATEWAY.parse().unwrap())));
         assert_eq!(Route4::read(&message(Vec::new())).unwrap().router, None, "of another protocol");
+    }
+
+    /// Who sends a forged Packet Too Big makes one.
+    #[test]
+    fn an_exception_is_no_route() {
+        let mut learned = message(Vec::new());
+        assert!(<Route>::read(&learned).is_some());
+        learned.header.flags = RouteFlags::Cloned;
+        assert!(<Route>::read(&learned).is_none());
+        assert!(Route4::read(&learned).is_none());
     }
 
     #[test]
