@@ -135,6 +135,11 @@ fn by_link(
     Ok(pinned.with_context(|| format!("pin the link at {}", path.display()))?.into())
 }
 
+/// Whether nobody has taken the link off its interface (`bpftool link detach`), as far as the kernel says.
+pub(super) fn is_attached(link: &FdLink, index: u32) -> bool {
+    interface_of(link).is_ok_and(|shown| shown.is_none_or(|shown| shown == index))
+}
+
 /// The index of the interface that a link belongs to, as the kernel shows it of an open descriptor. To ask what is
 /// attached to an interface would take CAP_SYS_ADMIN.
 fn interface_of(link: &FdLink) -> Result<Option<u32>> {

@@ -79,7 +79,10 @@ impl Dataplane {
         if let Some(attached) = self.attached.get(interface)
             && attached.index == index
             && attached.hook == hook
-            && (self.links.contains_key(interface) || self.pins.link(interface).exists())
+            && match self.links.get(interface) {
+                Some(link) => attach::is_attached(link, index),
+                None => self.pins.link(interface).exists(),
+            }
         {
             return Ok(*attached);
         }
@@ -112,17 +115,22 @@ impl Dataplane {
                 }
             }
         }
+        let mut result = Ok(());
         for (interface, link) in std::mem::take(&mut self.links) {
             let path = self.pins.link(&interface);
-            let link = if missing(&path) {
-                let pinned = link.pin(&path);
-                FdLink::from(pinned.with_context(|| format!("pin {}", path.display()))?)
-            } else {
-                link
-            };
-            self.links.insert(interface, link);
+            if !missing(&path) {
+                self.links.insert(interface, link);
+                continue;
+            }
+            // A pin that fails takes its link with it, and the next look attaches anew. The others stay.
+            match link.pin(&path) {
+                Ok(pinned) => drop(self.links.insert(interface, pinned.into())),
+                Err(error) => {
+                    result = Err(error).with_context(|| format!("pin {}", path.display()));
+                }
+            }
         }
-        Ok(())
+        result
     }
 
     /// Forgets an interface that is gone; its links went with it.

@@ -25,6 +25,7 @@ mod storm;
 mod strangers;
 mod sums;
 mod synack;
+mod tables;
 mod timestamps;
 mod to_backend;
 mod to_client;

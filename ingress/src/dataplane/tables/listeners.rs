@@ -35,18 +35,20 @@ impl Listeners {
         self.0.insert(key, listener, 0).context("list a port")
     }
 
-    /// Makes the map hold exactly `wanted`.
+    /// Makes the map hold exactly `wanted`. What is new comes before the old goes, unless there is no room for both.
     ///
     /// # Errors
-    /// Where the map is full.
+    /// Where `wanted` is too much.
     pub fn replace(&mut self, wanted: &StdHashMap<ListenerKey, Listener>) -> Result<()> {
-        for (key, listener) in wanted {
-            self.0.insert(key, listener, 0).context("list a port")?;
-        }
+        let full = self.add(wanted).is_err();
         let present: Vec<ListenerKey> = self.0.keys().collect::<Result<_, _>>()?;
         for key in present.iter().filter(|key| !wanted.contains_key(*key)) {
             self.0.remove(key).context("unlist a port")?;
         }
-        Ok(())
+        if full { self.add(wanted) } else { Ok(()) }
+    }
+
+    fn add(&mut self, wanted: &StdHashMap<ListenerKey, Listener>) -> Result<()> {
+        wanted.iter().try_for_each(|(key, listener)| self.set(key, *listener))
     }
 }

@@ -39,19 +39,25 @@ impl<Net: Prefix, Value: Pod + PartialEq> Prefixes<Net, Value> {
         Ok(Self(LpmTrie::try_from(take(ebpf, name)?)?))
     }
 
-    /// Makes the trie hold exactly `wanted`. What is in both is not touched.
+    /// Makes the trie hold exactly `wanted`. What is in both is not touched. What is new comes before the old goes,
+    /// unless there is no room for both.
     ///
     /// # Errors
-    /// Where the trie is full.
+    /// Where `wanted` is too much.
     pub fn replace(&mut self, wanted: &HashMap<Net, Value>) -> Result<()> {
         let present = self.list()?;
+        let full = self.add(wanted, &present).is_err();
+        for net in present.keys().filter(|net| !wanted.contains_key(*net)) {
+            self.0.remove(&net.key()).with_context(|| format!("unroute {net}"))?;
+        }
+        if full { self.add(wanted, &present) } else { Ok(()) }
+    }
+
+    fn add(&mut self, wanted: &HashMap<Net, Value>, present: &HashMap<Net, Value>) -> Result<()> {
         for (net, value) in wanted {
             if present.get(net) != Some(value) {
                 self.0.insert(&net.key(), *value, 0).with_context(|| format!("route {net}"))?;
             }
-        }
-        for net in present.keys().filter(|net| !wanted.contains_key(*net)) {
-            self.0.remove(&net.key()).with_context(|| format!("unroute {net}"))?;
         }
         Ok(())
     }
