@@ -75,19 +75,19 @@ impl SingleSegments {
     pub fn from(interfaces: &[(&Namespace, &'static str)]) -> Result<Self> {
         let single =
             Self(interfaces.iter().map(|&(machine, name)| (machine.clone(), name)).collect());
-        single.set(1)?;
+        single.0.iter().try_for_each(|end| set_segments(end, 1))?;
         Ok(single)
-    }
-
-    fn set(&self, segments: u32) -> Result<()> {
-        self.0.iter().try_for_each(|(machine, interface)| {
-            machine.ip(&format!("link set {interface} gso_max_segs {segments}\n"))
-        })
     }
 }
 
 impl Drop for SingleSegments {
     fn drop(&mut self) {
-        let _ = self.set(65535);
+        for end in &self.0 {
+            let _ = set_segments(end, 65535);
+        }
     }
+}
+
+fn set_segments((machine, interface): &(Namespace, &str), most: u32) -> Result<()> {
+    machine.ip(&format!("link set {interface} gso_max_segs {most}\n"))
 }

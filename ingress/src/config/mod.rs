@@ -169,11 +169,6 @@ impl Config {
             .and_then(|raw| check::check(raw, text))
             .map_err(|problems| ConfigError::Invalid { name: name.to_owned(), problems })
     }
-
-    /// The index of the site behind whose tunnel an address lies.
-    pub fn site_of(&self, address: Ipv6Addr) -> Option<usize> {
-        self.sites.iter().position(|site| site.owns(address))
-    }
 }
 
 impl Site {

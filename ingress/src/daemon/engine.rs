@@ -15,7 +15,7 @@ use ingress_common::maps::CookieKeys;
 use tokio::{
     runtime::Handle,
     sync::mpsc,
-    task::yield_now,
+    task::{JoinHandle, yield_now},
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
@@ -26,7 +26,7 @@ use killing::Killed;
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
     dataplane::{Debts, FlowMaps, Marks, Secrets},
-    flows::{FlowTable, Survey},
+    flows::{Finding, FlowTable},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
     transmit::Transmit,
@@ -75,7 +75,7 @@ pub struct Engine {
     core: Core,
     inbox: mpsc::Receiver<Request>,
     resolved: mpsc::UnboundedReceiver<Resolved>,
-    surveys: mpsc::Receiver<Survey>,
+    found: mpsc::Receiver<Finding>,
 }
 
 /// Everything but the sources of events.
@@ -101,7 +101,9 @@ struct Core {
     resolutions: mpsc::UnboundedSender<Resolved>,
     /// Runs look-ups and surveys off the engine's thread.
     elsewhere: Handle,
-    survey_results: mpsc::Sender<Survey>,
+    findings: mpsc::Sender<Finding>,
+    /// The last one, or the one under way.
+    survey: Option<JoinHandle<()>>,
     lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     shared: Arc<Shared>,
 }
@@ -120,7 +122,7 @@ impl Engine {
         let Maps { upcalls, marks, debts, secrets, flows } = maps;
         let debts = DebtBook::open(debts);
         let (resolutions, resolved) = mpsc::unbounded_channel();
-        let (survey_results, surveys) = mpsc::channel(1);
+        let (findings, found) = mpsc::channel(1);
         let core = Core {
             handshakes: Handshakes::new(Limits::default()),
             actions: Vec::new(),
@@ -139,11 +141,12 @@ impl Engine {
             known: Vec::new(),
             resolutions,
             elsewhere: Handle::current(),
-            survey_results,
+            findings,
+            survey: None,
             lessons,
             shared,
         };
-        Ok(Self { upcalls, core, inbox, resolved, surveys })
+        Ok(Self { upcalls, core, inbox, resolved, found })
     }
 
     /// A sign of life for the programs, and fresh keys where they are due.
@@ -197,7 +200,7 @@ impl Engine {
                     self.core.on_timeout();
                 }
                 Some(request) = self.inbox.recv() => self.core.on_request(request),
-                Some(survey) = self.surveys.recv() => self.core.on_survey(&survey),
+                Some(finding) = self.found.recv() => self.core.on_finding(&finding),
                 _ = beat.tick() => self.core.beat()?,
                 _ = sweep.tick() => self.core.start_survey(),
             }

@@ -20,6 +20,7 @@ mod shield;
 mod watchdog;
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
@@ -91,24 +92,28 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         inbox,
         teach,
     )?;
-    // The tables are complete, keys and heartbeat included, before the first program runs.
-    engine.beat()?;
-    reconciler.reconcile().await?;
-    engine.inherit();
-
+    // What the configuration can ask for in vain comes before the first sign of life: a daemon that ends here and is
+    // started again and again must not look like one that is there.
     let config = shared.config();
     let (reloads, reload_inbox) = mpsc::channel(4);
     let desk = Arc::new(Desk::new(shared.clone(), counters, requests, reloads.clone()));
-    let server = control::Server::bind(&config.control.socket)
+    let control = control::Server::bind(&config.control.socket)
         .with_context(|| format!("listen on {}", config.control.socket.display()))?;
-    let control = tokio::spawn(server.serve(desk.clone()));
-    if let Some(address) = config.metrics.listen {
-        tokio::spawn(desk.clone().keep_history());
-        let registry =
-            metrics::registry(desk.clone(), shared.resolver.metrics(), &shared.handshake_seconds);
-        let server = metrics::Server::bind(address, registry, desk)
-            .await
-            .with_context(|| format!("listen on {address} for [metrics]"))?;
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(listen_for_metrics(address, &desk, &shared).await?),
+        None => None,
+    };
+    // The tables are complete, keys and heartbeat included, before the first program runs.
+    engine.beat()?;
+    if let Err(error) = reconciler.reconcile().await {
+        // Some of it is better than nothing, and the next look may find what is missing.
+        tracing::error!("not all is in place: {error:#}");
+    }
+    engine.inherit();
+
+    let control = tokio::spawn(control.serve(desk.clone()));
+    if let Some(server) = metrics {
+        tokio::spawn(desk.keep_history());
         tokio::spawn(server.serve());
     }
     let mut reconciler = tokio::spawn(reconciler.run(reload_inbox, lessons));
@@ -136,6 +141,18 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     engine.stop().await;
     tracing::info!("stopped; established flows go on");
     result
+}
+
+async fn listen_for_metrics(
+    address: SocketAddr,
+    desk: &Arc<Desk>,
+    shared: &Shared,
+) -> Result<metrics::Server> {
+    let registry =
+        metrics::registry(desk.clone(), shared.resolver.metrics(), &shared.handshake_seconds);
+    metrics::Server::bind(address, registry, desk.clone())
+        .await
+        .with_context(|| format!("listen on {address} for [metrics]"))
 }
 
 /// A pinned table keeps the size that it was made with, and its flows are worth more than another size.

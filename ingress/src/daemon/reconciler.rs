@@ -185,7 +185,8 @@ impl Reconciler {
         // Tables before programs: whoever looks up finds.
         self.maps.devices.set_sites(&plan.sites)?;
         self.maps.devices.set_uplink(plan.uplink)?;
-        self.set_routes(&plan)?;
+        // Routes that find no room are no reason to leave the rest undone.
+        let routed = self.set_routes(&plan);
         self.maps.listeners.replace(&plan.listeners)?;
 
         let mut wanted = HashSet::new();
@@ -205,6 +206,7 @@ impl Reconciler {
             uplink: Some(uplink),
             shield,
             native_is_lost: self.shield.native_is_lost(config.uplink.xdp),
+            sites: config.sites.clone(),
             tunnels,
             site_numbers: numbers,
             listeners: plan.listening,
@@ -215,7 +217,7 @@ impl Reconciler {
                 self.dataplane.detach(&interface);
             }
         }
-        Ok(())
+        routed
     }
 
     /// Puts the shield up or takes it down. Without it everything works, only with more effort.

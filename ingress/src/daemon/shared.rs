@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
     path::PathBuf,
     sync::{
         Arc, RwLock,
@@ -15,7 +15,7 @@ use ingress_common::maps::Listener;
 
 use super::{announced::Announced, refusals::Refusals};
 use crate::{
-    config::{Config, Protocol},
+    config::{Config, Protocol, Site},
     control::{Interface, Reload, Shield},
     dns::Resolver,
     flows::Cause,
@@ -58,9 +58,11 @@ pub struct Applied {
     pub shield: Shield,
     /// Whether it was to be in native mode, whose answers get lost.
     pub native_is_lost: bool,
-    /// The tunnels, in the order of the configuration's sites.
+    /// The sites of the configuration that this came of.
+    pub sites: Vec<Site>,
+    /// Their tunnels, in the same order.
     pub tunnels: Vec<Interface>,
-    /// The index in `SITES` of each of them.
+    /// Their indices in `SITES`.
     pub site_numbers: Vec<u16>,
     /// What is listened on.
     pub listeners: HashMap<SocketAddrV4, Listening>,
@@ -139,14 +141,23 @@ impl Shared {
 }
 
 impl Applied {
-    /// The index of a site in the configuration, by its number in `SITES`.
-    pub fn site(&self, number: u16) -> Option<usize> {
-        self.site_numbers.iter().position(|known| *known == number)
+    /// A site, by its number in `SITES`.
+    pub fn site(&self, number: u16) -> Option<&Site> {
+        self.sites.get(self.position(number)?)
     }
 
     /// The tunnel of a site, by its number in `SITES`.
     pub fn tunnel(&self, number: u16) -> Option<&Interface> {
-        self.tunnels.get(self.site(number)?)
+        self.tunnels.get(self.position(number)?)
+    }
+
+    /// The tunnel behind which an address lies.
+    pub fn tunnel_to(&self, address: Ipv6Addr) -> Option<&Interface> {
+        self.tunnels.get(self.sites.iter().position(|site| site.owns(address))?)
+    }
+
+    fn position(&self, number: u16) -> Option<usize> {
+        self.site_numbers.iter().position(|known| *known == number)
     }
 
     /// What clients speak on a port; on one that is no longer listed, whatever is listed on any address.

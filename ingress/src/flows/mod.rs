@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub use entry::{client_key, keys, tuple};
-pub use survey::{ESTABLISHED, Flow, Survey, TRANSITORY};
+pub use survey::{ESTABLISHED, Finding, Flow, Survey, TRANSITORY};
 
 use entry::{return_key, spliced, to_backend, to_client};
 
@@ -180,25 +180,33 @@ impl FlowTable {
     /// Makes sure that the way back from a backend is nobody else's: a client may use one port to two addresses of
     /// ours, and a backend cannot tell these connections apart.
     pub fn make_way(&mut self, tuple: ClientTuple, key: &BackendKey) -> Way {
+        self.remove_orphan(key);
         let Some(holder) = self.holder(key).filter(|holder| *holder != tuple) else {
             return Way::Free;
         };
         match self.maps.get(holder) {
-            Some(flow) if !flow.is_over() => return Way::Taken,
-            Some(_) if self.remove(holder) => return Way::Cleared,
-            // A crash has left half of it.
-            Some(_) | None => {
-                let _ = self.maps.to_client.remove(key);
-            }
+            Some(flow) if !flow.is_over() => Way::Taken,
+            Some(_) if self.remove(holder) => Way::Cleared,
+            Some(_) | None => Way::Free,
         }
-        Way::Free
     }
 
     /// Whose packets a backend's are.
-    fn holder(&self, key: &BackendKey) -> Option<ClientTuple> {
+    #[must_use]
+    pub fn holder(&self, key: &BackendKey) -> Option<ClientTuple> {
         let half = self.maps.to_client.get(key, 0).ok()?;
         let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
         Some(tuple(&key))
+    }
+
+    /// Deletes a way back that a crash has left without its flow. With it, what a backend says would go to the client
+    /// instead of the handshake that waits for it.
+    fn remove_orphan(&mut self, key: &BackendKey) {
+        if let Ok(half) = self.maps.to_client.get(key, 0)
+            && self.maps.is_orphan(key, &half)
+        {
+            let _ = self.maps.to_client.remove(key);
+        }
     }
 
     /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
@@ -238,24 +246,32 @@ impl FlowTable {
         }
     }
 
-    /// Deletes the flows of a survey whose time is still over, and names that no flow has any more.
-    pub fn sweep(&mut self, survey: &Survey, now: u64) -> Vec<(Flow, Cause)> {
-        let mut ended = Vec::new();
-        for tuple in &survey.expired {
-            // It may have been replaced since.
-            if let Some(flow) = self.maps.get(*tuple)
-                && let Some(cause) = flow.expired(now)
-                && self.remove(*tuple)
-            {
-                ended.push((flow, cause));
+    /// Deletes what a survey has found, as far as it is still so; returns the flows among it.
+    pub fn sweep(&mut self, finding: &Finding, now: u64) -> Vec<(Flow, Cause)> {
+        match finding {
+            Finding::Expired(tuples) => {
+                tuples.iter().filter_map(|tuple| self.remove_expired(*tuple, now)).collect()
+            }
+            Finding::Orphans(keys) => {
+                keys.iter().for_each(|key| self.remove_orphan(key));
+                Vec::new()
+            }
+            Finding::Names(used, begun) => {
+                let maps = &mut self.maps;
+                self.hosts.retain(|_, host| {
+                    let needed = used.contains(&host.number) || host.last_used >= *begun;
+                    needed || maps.hosts.remove(&host.number).is_err()
+                });
+                Vec::new()
             }
         }
-        let maps = &mut self.maps;
-        self.hosts.retain(|_, host| {
-            let needed = survey.hosts.contains(&host.number) || host.last_used >= survey.begun;
-            needed || maps.hosts.remove(&host.number).is_err()
-        });
-        ended
+    }
+
+    /// It may have been replaced since.
+    fn remove_expired(&mut self, tuple: ClientTuple, now: u64) -> Option<(Flow, Cause)> {
+        let flow = self.maps.get(tuple)?;
+        let cause = flow.expired(now)?;
+        self.remove(tuple).then_some((flow, cause))
     }
 
     /// Clients choose names, and there may be no room for one more. That is no reason to refuse the connection.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ingress_common::maps::{CLOSING_FIN, CLOSING_RST, ClientKey, ToBackend, ToClient};
+use ingress_common::maps::{BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, ToBackend, ToClient};
 
 use super::{
     Cause,
@@ -78,10 +78,25 @@ impl Flow {
 /// What a look at the whole table finds. It takes its time, so it is taken off the engine's task.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    pub(super) begun: u64,
-    pub(super) expired: Vec<ClientTuple>,
-    pub(super) hosts: HashSet<u32>,
+    begun: u64,
+    expired: Vec<ClientTuple>,
+    orphans: Vec<BackendKey>,
+    hosts: HashSet<u32>,
 }
+
+/// A piece of a survey, small enough that the engine keeps nobody waiting for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Flows whose time is over.
+    Expired(Vec<ClientTuple>),
+    /// Ways back of no flow.
+    Orphans(Vec<BackendKey>),
+    /// The names that flows have, as of a time in nanoseconds since boot.
+    Names(HashSet<u32>, u64),
+}
+
+/// The most flows of a [`Finding`].
+const PIECE: usize = 256;
 
 impl Survey {
     /// Looks at every flow.
@@ -96,6 +111,27 @@ impl Survey {
         }
         survey
     }
+
+    /// And at every way back, for those that a crash has left without their flow.
+    #[must_use]
+    pub fn with_orphans(mut self, maps: &FlowMaps) -> Self {
+        let ways = maps.to_client.iter().filter_map(Result::ok);
+        self.orphans =
+            ways.filter(|(key, half)| maps.is_orphan(key, half)).map(|(key, _)| key).collect();
+        self
+    }
+
+    /// Piece by piece.
+    pub fn findings(self) -> impl Iterator<Item = Finding> {
+        let expired = chunks(self.expired).map(Finding::Expired);
+        let orphans = chunks(self.orphans).map(Finding::Orphans);
+        expired.chain(orphans).chain([Finding::Names(self.hosts, self.begun)])
+    }
+}
+
+fn chunks<T: Clone>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let pieces: Vec<Vec<T>> = all.chunks(PIECE).map(<[T]>::to_vec).collect();
+    pieces.into_iter()
 }
 
 impl FlowMaps {
@@ -117,6 +153,13 @@ impl FlowMaps {
     pub(super) fn get(&self, tuple: ClientTuple) -> Option<Flow> {
         let key = client_key(tuple);
         self.to_backend.get(&key, 0).ok().map(|half| self.flow(&key, half))
+    }
+
+    /// Whether a way back belongs to no flow.
+    pub(super) fn is_orphan(&self, key: &BackendKey, half: &ToClient) -> bool {
+        let flow = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
+        let there = self.to_backend.get(&flow, 0);
+        !there.is_ok_and(|half| return_key(&flow, &half) == *key)
     }
 
     fn flow(&self, key: &ClientKey, half: ToBackend) -> Flow {

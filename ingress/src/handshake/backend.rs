@@ -13,7 +13,7 @@ use crate::postgres::REQUEST_LEN;
 const SYN_WAITS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1000)];
 /// Nobody means less, and timestamps have to fit.
-const LEAST_MSS: u16 = 64;
+const SMALLEST_MSS: u16 = 64;
 /// How often an old connection on the backend's tuple is reset before the SYN's own timer has to do.
 const CLEARINGS: u8 = 8;
 
@@ -175,7 +175,7 @@ impl Attempt {
                 return self.fail(Outcome::BackendWithoutTimestamps, client, turn);
             }
         };
-        let own = segment.options.mss.unwrap_or(DEFAULT_MSS_V6).max(LEAST_MSS);
+        let own = segment.options.mss.unwrap_or(DEFAULT_MSS_V6).max(SMALLEST_MSS);
         let peer = Peer {
             backend: self.backend,
             isn: segment.seq,
@@ -183,7 +183,7 @@ impl Attempt {
             sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
             clock,
             announced: own,
-            mss: own.min(offered.mss.unwrap_or(own)).max(LEAST_MSS),
+            mss: own.min(offered.mss.unwrap_or(own)).max(SMALLEST_MSS),
         };
         if client.requests.is_empty() {
             return Reached::Peer(peer);

@@ -179,6 +179,11 @@ impl Handshakes {
         out.push(Action::Owe { tuple, owed });
     }
 
+    /// The flow of a connection was ended from outside: what is owed to its backend is owed no more.
+    pub fn end_delivery(&mut self, now: Instant, tuple: ClientTuple, out: &mut Vec<Action>) {
+        self.with(now, tuple, out, |connection, _| connection.end_delivery());
+    }
+
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {

@@ -3,11 +3,11 @@
 use std::net::SocketAddrV4;
 
 use ingress::dataplane::{Dataplane, FlowMaps, host};
-use ingress::flows::{FlowTable, Way};
+use ingress::flows::{FlowTable, Survey, Way};
 use ingress::handshake::ClientTuple;
 use ingress_common::maps::{CLOSING_FIN, CLOSING_RST};
 
-use crate::bench::{bench, now};
+use crate::bench::{Bench, bench, now};
 use crate::pins::Pins;
 use crate::place::{LISTEN, backend_key, client_key, splice, tuple};
 
@@ -33,6 +33,7 @@ fn one_port_to_two_addresses() {
     let other = SocketAddrV4::new([198, 51, 100, 9].into(), LISTEN.port());
     let second = ClientTuple { listen: other, ..tuple() };
     let mut bench = bench();
+    let others = bench.flows.len();
     assert_eq!(bench.flows.make_way(second, &backend_key()), Way::Free);
     bench.install(&splice());
     assert_eq!(bench.flows.make_way(tuple(), &backend_key()), Way::Free, "its own");
@@ -54,12 +55,47 @@ fn one_port_to_two_addresses() {
         bench.maps.to_client.insert(backend_key(), half, 0).unwrap();
         assert_eq!(bench.flows.make_way(second, &backend_key()), way, "{there}, {back}");
     }
-    assert_eq!(bench.flows.len(), 0);
+    assert_eq!(bench.flows.len(), others);
     // What a crash left of one.
     bench.install(&splice());
     bench.maps.to_backend.remove(&client_key()).unwrap();
     assert_eq!(bench.flows.make_way(second, &backend_key()), Way::Free);
     assert!(bench.maps.to_client.get(&backend_key(), 0).is_err());
+}
+
+/// A way back that a crash has left is in the way of the same client, too.
+#[test]
+fn a_way_back_without_a_flow() {
+    let mut bench = bench();
+    for clear in [clear_for_a_handshake, clear_by_a_survey] {
+        bench.install(&splice());
+        bench.maps.to_backend.remove(&client_key()).unwrap();
+        clear(&mut bench);
+        assert!(bench.maps.to_client.get(&backend_key(), 0).is_err());
+        // The client has a flow to another backend meanwhile.
+        bench.install(&splice());
+        let mut half = bench.maps.to_backend.get(&client_key(), 0).unwrap();
+        half.backend[15] ^= 1;
+        bench.maps.to_backend.insert(client_key(), half, 0).unwrap();
+        clear(&mut bench);
+        assert!(bench.maps.to_client.get(&backend_key(), 0).is_err());
+        assert!(bench.flows.remove(tuple()), "the flow itself stays");
+        // And one that is whole stays.
+        bench.install(&splice());
+        clear(&mut bench);
+        assert!(bench.maps.to_client.get(&backend_key(), 0).is_ok());
+        assert!(bench.flows.remove(tuple()));
+    }
+}
+
+fn clear_for_a_handshake(bench: &mut Bench) {
+    assert_eq!(bench.flows.make_way(tuple(), &backend_key()), Way::Free);
+}
+
+fn clear_by_a_survey(bench: &mut Bench) {
+    for finding in Survey::of(&bench.maps, now()).with_orphans(&bench.maps).findings() {
+        assert!(bench.flows.sweep(&finding, now()).is_empty());
+    }
 }
 
 /// The way back that another flow has by now is left alone.

@@ -133,8 +133,10 @@ fn everything_can_be_said() {
     assert_eq!(config.dns.timeout, Duration::from_secs(2));
     assert_eq!(config.hosts["nas.example.org"].len(), 1);
     assert_eq!(config.hosts["two.example.org"].len(), 2);
-    assert_eq!(config.site_of("2001:db8:1:0:2::1".parse().unwrap()), Some(1));
-    assert_eq!(config.site_of("2001:db8:1:0:3::1".parse().unwrap()), None);
+    let owner =
+        |address: &str| config.sites.iter().position(|site| site.owns(address.parse().unwrap()));
+    assert_eq!(owner("2001:db8:1:0:2::1"), Some(1));
+    assert_eq!(owner("2001:db8:1:0:3::1"), None);
     assert_eq!(config.metrics.listen.unwrap().port(), 9469);
     assert_eq!(config.daemon.flows, 1000);
     let policy = config.policy;

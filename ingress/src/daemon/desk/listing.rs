@@ -17,27 +17,24 @@ pub(super) fn open_maps(shared: &Shared) -> Result<FlowMaps> {
 
 pub(super) fn established(shared: &Shared) -> Result<Vec<Flow>> {
     let maps = open_maps(shared)?;
-    let (names, applied, config) = (maps.names(), shared.applied(), shared.config());
+    let (names, applied) = (maps.names(), shared.applied());
     let now = boot_nanos();
     let since = |then: u64| Duration::from_nanos(now.saturating_sub(then)).as_secs();
-    let flow = |flow: flows::Flow| {
-        let site = applied.site(flow.to_backend.site).and_then(|site| config.sites.get(site));
-        Flow {
-            protocol: applied.protocol(flow.tuple.listen),
-            client: flow.tuple.client,
-            listen: flow.tuple.listen,
-            host: names.get(&flow.to_backend.host).cloned(),
-            site: site.map(|site| site.name.clone()),
-            backend: Some(flow.backend()),
-            nat46_source: flow.to_backend.source.into(),
-            state: flow.state(),
-            age_seconds: since(flow.to_backend.opened),
-            idle_seconds: since(flow.last_seen()),
-            packets_in: flow.to_backend.packets,
-            packets_out: flow.to_client.map_or(0, |half| half.packets),
-            bytes_in: flow.to_backend.bytes,
-            bytes_out: flow.to_client.map_or(0, |half| half.bytes),
-        }
+    let flow = |flow: flows::Flow| Flow {
+        protocol: applied.protocol(flow.tuple.listen),
+        client: flow.tuple.client,
+        listen: flow.tuple.listen,
+        host: names.get(&flow.to_backend.host).cloned(),
+        site: applied.site(flow.to_backend.site).map(|site| site.name.clone()),
+        backend: Some(flow.backend()),
+        nat46_source: flow.to_backend.source.into(),
+        state: flow.state(),
+        age_seconds: since(flow.to_backend.opened),
+        idle_seconds: since(flow.last_seen()),
+        packets_in: flow.to_backend.packets,
+        packets_out: flow.to_client.map_or(0, |half| half.packets),
+        bytes_in: flow.to_backend.bytes,
+        bytes_out: flow.to_client.map_or(0, |half| half.bytes),
     };
     Ok(maps.flows().map(flow).collect())
 }
@@ -57,7 +54,7 @@ pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow
         client: tuple.client,
         listen: tuple.listen,
         host: handshake.host.clone(),
-        site: site.and_then(|site| config.sites.get(site)).map(|site| site.name.clone()),
+        site: site.map(|site| site.name.clone()),
         backend: backend.map(|backend| backend.address),
         nat46_source: config.nat46.embed(tuple.client.ip().octets()).into(),
         state: FlowState::Handshake,

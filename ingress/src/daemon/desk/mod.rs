@@ -30,6 +30,9 @@ use crate::{
 /// An engine that is busy answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The engine has handshakes to see to between these.
+const KILLED_AT_ONCE: usize = 256;
+
 /// Whoever wants numbers comes here.
 pub struct Desk {
     shared: Arc<Shared>,
@@ -86,12 +89,16 @@ impl Desk {
     }
 
     async fn kill(&self, filter: Filter) -> Result<u64> {
-        let tuples = self.flows(filter).await?.into_iter();
-        let tuples = tuples
+        let flows = self.flows(filter).await?.into_iter();
+        let tuples: Vec<ClientTuple> = flows
             .filter(|flow| flow.state != FlowState::Handshake)
             .map(|flow| ClientTuple { client: flow.client, listen: flow.listen })
             .collect();
-        self.ask(|answer| Ask::Kill(tuples, answer)).await
+        let mut killed = 0;
+        for some in tuples.chunks(KILLED_AT_ONCE) {
+            killed += self.ask(|answer| Ask::Kill(some.to_vec(), answer)).await?;
+        }
+        Ok(killed)
     }
 
     async fn reload(&self) -> Response {

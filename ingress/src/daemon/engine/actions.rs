@@ -201,9 +201,9 @@ fn backends(
             ResolveError::Failed
         }
     })?;
-    let (config, applied) = (shared.config(), shared.applied());
-    let inside = select(&addresses, &config.sites).map_err(|_| ResolveError::OutsidePrefixes)?;
-    let source = config.nat46.embed(tuple.client.ip().octets()).into();
+    let applied = shared.applied();
+    let inside = select(&addresses, &applied.sites).map_err(|_| ResolveError::OutsidePrefixes)?;
+    let source = shared.config().nat46.embed(tuple.client.ip().octets()).into();
     let backends = inside.into_iter().filter_map(|(address, site)| {
         let mtu = applied.tunnels.get(site)?.mtu.unwrap_or(IPV6_LEAST_MTU);
         Some(Backend {

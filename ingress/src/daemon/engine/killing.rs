@@ -1,6 +1,6 @@
 //! Flows that the operator ends before their time.
 
-use std::net::SocketAddrV6;
+use std::{net::SocketAddrV6, time::Instant};
 
 use ingress_common::tcp::{Flags, Seq, Timestamps};
 
@@ -33,6 +33,9 @@ impl Core {
             return false;
         }
         self.shared.tally.closed(Cause::Killed);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.handshakes.end_delivery(Instant::now(), tuple, &mut actions);
+        self.apply(actions);
         let killed = Killed { tuple, flow, site, left: TIMES - 1 };
         self.tell(&killed);
         if self.killed.len() < REMEMBERED {

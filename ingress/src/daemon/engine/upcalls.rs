@@ -36,7 +36,10 @@ impl Core {
         match upcall {
             FromKernel::Client(packet) => self.on_client(packet),
             FromKernel::Backend(packet) => {
-                if let Some(tuple) = self.awaited.expects(&backend_key(&packet)) {
+                // What follows a SYN-ACK on its heels was handed up before there was a flow.
+                let key = backend_key(&packet);
+                let owner = self.awaited.expects(&key).or_else(|| self.flows.holder(&key));
+                if let Some(tuple) = owner {
                     let Addressed { source: from, segment, .. } = packet;
                     self.on_event(Event::Backend { tuple, from, segment });
                 }
@@ -52,8 +55,8 @@ impl Core {
                 }
             }
             FromKernel::ResetBackend(packet) => {
-                let site = self.shared.config().site_of(*packet.source.ip());
-                let index = site.and_then(|site| self.shared.applied().tunnels.get(site)?.index);
+                let applied = self.shared.applied();
+                let index = applied.tunnel_to(*packet.source.ip()).and_then(|tunnel| tunnel.index);
                 if let (Some(reset), Some(index)) = (reset_for(&packet.segment), index) {
                     log_send(self.transmit.v6(packet.destination, packet.source, &reset, index));
                 }
@@ -133,10 +136,9 @@ impl Core {
             _ => {
                 let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
                 let Some((flow, _)) = self.flows.by_backend(&backend_key(&read)) else { return };
-                let config = self.shared.config();
-                let from = config.nat46.embed(flow.listen);
-                let site = config.site_of(*read.source.ip());
-                let index = site.and_then(|site| applied.tunnels.get(site)?.index);
+                let from = self.shared.config().nat46.embed(flow.listen);
+                let tunnel = applied.tunnel_to(*read.source.ip());
+                let index = tunnel.and_then(|tunnel| tunnel.index);
                 if let Some(error) = for_backend(packet, mtu(applied.uplink.as_ref()), from) {
                     self.send_to_site(&error, flow.backend, index);
                 }

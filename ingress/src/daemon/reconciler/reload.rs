@@ -3,11 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{Reconciler, sizes::Sizes};
-use crate::{
-    config::Config,
-    control::ErrorKind,
-    daemon::{plan::Known, shield::ShieldControl},
-};
+use crate::{config::Config, control::ErrorKind, daemon::plan::Known};
 
 /// A request to read the configuration again: what has changed, or why nothing has.
 pub type Reload = oneshot::Sender<Result<Vec<String>, Refused>>;
@@ -45,11 +41,12 @@ impl Reconciler {
         let network = self.netlink.snapshot().await.map_err(failed)?;
         // What was withdrawn or lowered is promised again: the operator may have mended what was missing.
         let known = self.maps.listeners.list().map_err(failed)?;
-        if old.uplink != new.uplink {
-            self.shield = ShieldControl::default();
-        }
+        let shield = (old.uplink != new.uplink).then(|| std::mem::take(&mut self.shield));
         if let Err(error) = self.apply(&new, &network, &Known::new()) {
             // Back to what worked.
+            if let Some(shield) = shield {
+                self.shield = shield;
+            }
             if self.apply(&old, &network, &known).is_err() {
                 self.distrust();
             }
@@ -81,6 +78,12 @@ fn fixed(old: &Config, new: &Config) -> Result<(), String> {
 }
 
 fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let hint = (old.nat46 != new.nat46).then(|| {
+        format!(
+            "answers to {} are no longer ours: end its connections with `ingressctl flows kill --all`",
+            old.nat46
+        )
+    });
     let parts = [
         ("uplink", old.uplink != new.uplink),
         ("sites", old.sites != new.sites),
@@ -94,5 +97,6 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         .iter()
         .filter(|(_, differs)| *differs)
         .map(|(part, _)| format!("{part} changed"))
+        .chain(hint)
         .collect()
 }

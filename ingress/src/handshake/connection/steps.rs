@@ -85,6 +85,16 @@ impl Connection {
         }
     }
 
+    /// Its flow is no more.
+    pub(in crate::handshake) fn end_delivery(&self) -> Option<End> {
+        match &self.phase {
+            Phase::Delivering(_) => self.close().map(|end| End { epitaph: Epitaph::Closed, ..end }),
+            Phase::Reading(_) | Phase::Resolving(_) | Phase::Connecting(_) | Phase::Refusing(_) => {
+                None
+            }
+        }
+    }
+
     /// The end of a connection that was decided earlier.
     pub(super) fn close(&self) -> Option<End> {
         match &self.phase {

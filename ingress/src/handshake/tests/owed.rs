@@ -88,3 +88,22 @@ fn owed_octets_that_nobody_takes() {
     let reset = to_client(&actions)[0];
     assert_eq!((reset.seq, reset.flags), (COOKIE.plus(1), Flags::RST.with(ACK)));
 }
+
+/// Who has ended the flow wants nothing of it delivered any more.
+#[test]
+fn nothing_is_owed_of_a_flow_that_was_killed() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let hello = hello(0);
+    bench.client(0, 0, ACK, &hello[..30]);
+    bench.pass(20);
+    bench.client(30, 0, ACK, &hello[30..]);
+    bench.resolve(Ok(vec![backend(1)]));
+    let mut actions = Vec::new();
+    bench.machine.end_delivery(bench.now, tuple(), &mut actions);
+    assert_eq!(actions, [], "there is no flow yet");
+    assert_eq!(outcome(&bench.syn_ack(Some(7))), None, "octets are owed");
+    bench.machine.end_delivery(bench.now, tuple(), &mut actions);
+    assert_eq!(outcome(&actions), Some(Outcome::Spliced));
+    assert!(bench.machine.is_empty());
+    assert_eq!(bench.pass(60_000), []);
+}
