@@ -50,9 +50,13 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         Destination::Site => devices::site(from.site),
         // A router on the way may speak from an address of its own; only its ICMPv6 errors have business
         // behind the NAT46 prefix.
-        Destination::Kernel | Destination::Here if to.destination() == Destination::Nat46 => {
+        Destination::Kernel | Destination::Here
+            if to.destination() == Destination::Nat46 && ip.next_hdr != TCP =>
+        {
             return to_client::icmp_error(packet, &ip);
         }
+        // A server that is not behind this tunnel, as far as we know.
+        Destination::Kernel if to.destination() == Destination::Nat46 => None,
         Destination::Kernel => return Err(Verdict::Kernel),
         Destination::World | Destination::Nat46 | Destination::Here => None,
     };

@@ -1,6 +1,7 @@
 //! What operators do: reload, check, detach, and start what must not be started.
 
 use anyhow::{Context, Result};
+use ingress_common::maps::ABI;
 use ingress_tests::addresses::{CLIENT4, VPS4, WWW, WWW6};
 use ingress_tests::cleanup;
 use ingress_tests::client::{Curl, random_file};
@@ -238,10 +239,12 @@ fn what_is_missing_is_named() -> Result<()> {
         assert_eq!(refused.status.code(), Some(FAILED), "{dropped}: {}", text(&refused));
         assert!(text(&refused).contains(named), "{dropped}: {}", text(&refused));
     }
-    let used = usual.replace(&bpffs, &bpffs.replace("ingress-", "ingress-x-"));
-    let used = used.replace("127.0.0.1:9469", "203.0.113.99:9469");
+    let other = bpffs.replace("ingress-", "ingress-x-");
+    let used = usual.replace(&bpffs, &other).replace("127.0.0.1:9469", "203.0.113.99:9469");
     let refused = once(&stage.lab, &used, &[], &["run"])?;
-    let _ = fs::remove_dir_all(bpffs.replace("ingress-", "ingress-x-"));
+    let links = fs::read_dir(format!("{other}/v{ABI}/links")).map(Iterator::count);
+    let _ = fs::remove_dir_all(other);
+    assert!(links.is_err() || links.is_ok_and(|links| links == 0), "programs without a daemon");
     assert_eq!(refused.status.code(), Some(FAILED), "{}", text(&refused));
     assert!(text(&refused).contains("203.0.113.99:9469"), "{}", text(&refused));
     stage.daemon_mut()?.resume()

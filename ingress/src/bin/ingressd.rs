@@ -23,7 +23,7 @@ const CONFIGURATION: u8 = 78;
 
 /// Carries IPv6 servers behind tunnels, and IPv4 clients to them by TLS server name, in the kernel.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "ingressd", version)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
@@ -85,7 +85,7 @@ fn detach(bpffs: &Path) -> Result<()> {
     capabilities::require()?;
     let _claim = dataplane::Claim::take(bpffs)?;
     let links = dataplane::detach_all(bpffs)?;
-    println!("{links} programs detached, nothing is left in {}", bpffs.display());
+    println!("{links} programs detached, nothing of ours is left in {}", bpffs.display());
     Ok(())
 }
 

@@ -115,7 +115,7 @@ pub struct Top {
 /// What can be done with flows.
 #[derive(Clone, Debug, Subcommand)]
 pub enum FlowsAction {
-    /// End the flows that the filters select
+    /// End the flows that the filters select, but for handshakes, which end by themselves
     Kill {
         /// End all of them, without a filter
         #[arg(long)]

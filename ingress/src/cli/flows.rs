@@ -38,6 +38,9 @@ fn kill(context: &Context<'_>, filter: Filter, all: bool) -> Result<(), Failure>
             "say which flows to end, with --host, --client, --backend, --site or --state, or --all",
         )),
         (false, true) => Err(Failure::usage("--all and a filter contradict each other")),
+        (false, false) if filter.state == Some(FlowState::Handshake) => Err(Failure::usage(
+            "a handshake is no flow yet and ends by itself within seconds; a flow is established or closing",
+        )),
         (true, true) | (false, false) => context.ask(&Request::Kill { filter }),
     }
 }

@@ -82,6 +82,14 @@ impl fmt::Display for ConfigError {
             Self::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 write!(f, "{}: no such file; write one, or name one with --config", path.display())
             }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "{}: {source}; ingressd reads it as root, but has given up the right to read what root's own \
+                 permissions do not let it: `chown root` the file",
+                    path.display()
+                )
+            }
             Self::Read { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Invalid { name, problems } => {
                 for (index, problem) in problems.iter().enumerate() {

@@ -80,6 +80,11 @@ impl Policy {
         Ruling::of(&self.deny_names, &self.allow_names, |pattern| pattern.covers(name))
     }
 
+    /// Whether there is a list of clients at all.
+    pub fn lists_clients(&self) -> bool {
+        !self.deny_clients.is_empty() || !self.allow_clients.is_empty()
+    }
+
     /// What is to become of a client.
     pub fn rule_on_client(&self, address: IpAddr) -> Ruling<'_, IpNet> {
         Ruling::of(&self.deny_clients, &self.allow_clients, |net| net.contains(&address))

@@ -90,13 +90,15 @@ async fn follow_address(
     name: &str,
     explanation: &mut Explanation,
 ) -> Option<Vec<(Ipv6Addr, usize)>> {
-    if let Ok(address) = name.parse::<IpAddr>()
-        && !rulings::client(&config.policy, address, explanation)
-    {
-        return None;
-    }
+    let what = match name.parse::<IpAddr>() {
+        Ok(address) if !rulings::client(&config.policy, address, explanation) => return None,
+        Ok(_) => "it is an address",
+        // A port or a scheme, which the parser takes for a part of an address.
+        Err(_) if name.contains(':') && !name.starts_with('[') => "it is more than a name",
+        Err(_) => "it is an address",
+    };
     let (hosts, ways) = defaults(config);
-    let outcome = format!("it is an address, which counts as no name: {ways}");
+    let outcome = format!("{what}, which counts as no name: {ways}");
     explanation.push(!hosts.is_empty(), "name", outcome);
     let mut backends = Vec::new();
     for host in hosts {

@@ -147,9 +147,10 @@ impl Filter {
 fn is_host(pattern: &str, host: Option<&str>) -> bool {
     let Some(host) = host else { return false };
     let pattern = pattern.to_ascii_lowercase();
+    let pattern = pattern.strip_suffix('.').unwrap_or(&pattern);
     match pattern.strip_prefix("*.") {
         Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')),
-        None => host == pattern.strip_suffix('.').unwrap_or(&pattern),
+        None => host == pattern,
     }
 }
 

@@ -28,7 +28,9 @@ pub(super) fn name(policy: &Policy, host: &str, explanation: &mut Explanation) -
 /// What they say of a client, for whoever asks about an address; whether it goes on from here.
 pub(super) fn client(policy: &Policy, address: IpAddr, explanation: &mut Explanation) -> bool {
     let ruling = policy.rule_on_client(address);
-    if let Some(entry) = decided(&ruling, "clients") {
+    if matches!(ruling, Ruling::Unlisted) && policy.lists_clients() {
+        explanation.push(true, "client", format!("no list has {address}, which may connect"));
+    } else if let Some(entry) = decided(&ruling, "clients") {
         let end = "what it begins is dropped, as `client_denied`";
         let goes_on = ruling.lets_through();
         explanation.push(

@@ -26,6 +26,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -55,7 +56,8 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
     capabilities::require()?;
     let claim = Claim::take(&config.daemon.bpffs)?;
     #[cfg_attr(not(feature = "log-packets"), expect(unused_mut, reason = "read by that feature"))]
-    let (mut dataplane, tables) = Dataplane::open(&config.daemon.bpffs, config.daemon.flows)?;
+    let (mut dataplane, tables) =
+        undisturbed(|| Dataplane::open(&config.daemon.bpffs, config.daemon.flows))?;
     #[cfg(feature = "log-packets")]
     packets::log(&mut dataplane)?;
     let shared = Arc::new(Shared::new(path, config));
@@ -155,6 +157,14 @@ async fn listen_for_metrics(
         .with_context(|| format!("listen on {address} for [metrics]"))
 }
 
+/// The verifier lets itself be interrupted by signals, and begins anew each time. Other threads take them meanwhile.
+fn undisturbed<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let done = work();
+    before.thread_set_mask()?;
+    done
+}
+
 /// A pinned table keeps the size that it was made with, and its flows are worth more than another size.
 fn note_capacity(shared: &Shared, dataplane: &Dataplane) -> Result<()> {
     let wanted = shared.config().daemon.flows;
@@ -169,16 +179,11 @@ fn note_capacity(shared: &Shared, dataplane: &Dataplane) -> Result<()> {
     Ok(())
 }
 
-/// SIGHUP: as `ingressctl reload`, with the answer in the log.
+/// SIGHUP: as `ingressctl reload`, with the answer in the log only.
 async fn reload(reloads: &mpsc::Sender<reconciler::Reload>) {
     let (answer, answered) = oneshot::channel();
-    if reloads.send(answer).await.is_err() {
-        return;
-    }
-    match answered.await {
-        Ok(Ok(changes)) => tracing::info!(?changes, "configuration reloaded"),
-        Ok(Err(refused)) => tracing::error!("{}", refused.message),
-        Err(_) => {}
+    if reloads.send(answer).await.is_ok() {
+        let _ = answered.await;
     }
 }
 

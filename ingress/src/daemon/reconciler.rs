@@ -68,6 +68,8 @@ pub struct Reconciler {
     policy: Option<Policy>,
     shield: ShieldControl,
     sizes: Sizes,
+    /// Interfaces that were not there at the last look.
+    missing: HashSet<String>,
     shared: Arc<Shared>,
 }
 
@@ -81,8 +83,9 @@ impl Reconciler {
         counters: Arc<Counters>,
         shared: Arc<Shared>,
     ) -> Self {
-        let (policy, shield, sizes) = (None, ShieldControl::default(), Sizes::default());
-        Self { claim, dataplane, maps, netlink, counters, policy, shield, sizes, shared }
+        let (policy, missing) = (None, HashSet::new());
+        let (shield, sizes) = (ShieldControl::default(), Sizes::default());
+        Self { claim, dataplane, maps, netlink, counters, policy, shield, sizes, missing, shared }
     }
 
     /// Follows the network, answers reloads, and takes promises back.
@@ -121,6 +124,10 @@ impl Reconciler {
                 }
                 Some(answer) = reloads.recv() => {
                     let result = self.reload().await;
+                    match &result {
+                        Ok(changes) => tracing::info!(?changes, "configuration reloaded"),
+                        Err(refused) => tracing::error!("{}", refused.message),
+                    }
                     let refused = result.as_ref().err();
                     self.shared.note_reload(refused.map(|refused| refused.message.clone()));
                     let _ = answer.send(result);
@@ -268,9 +275,17 @@ impl Reconciler {
         };
         let Some(link) = link else {
             self.dataplane.forget(name);
-            tracing::debug!(interface = name, "not there (yet)");
+            if self.missing.insert(name.to_owned()) {
+                tracing::warn!(
+                    interface = name,
+                    "it is not there; it is attached to when it comes"
+                );
+            }
             return interface;
         };
+        if self.missing.remove(name) {
+            tracing::info!(interface = name, "it is there now");
+        }
         match self.dataplane.attach(name, link.index, hook(link.ethernet)) {
             Ok(attached) => interface.attachment = attached.how,
             Err(error) => tracing::error!("{error:#}"),

@@ -28,10 +28,12 @@ impl Claim {
     /// Where no bpffs is mounted, or another process has claimed it.
     pub fn take(bpffs: &Path) -> Result<Self> {
         pins::require_bpffs(bpffs)?;
-        fs::create_dir_all(bpffs).with_context(|| format!("create {}", bpffs.display()))?;
-        // Names of pins say nothing secret, but nobody else has any business there.
-        fs::set_permissions(bpffs, fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("close {} to others", bpffs.display()))?;
+        if !bpffs.exists() {
+            fs::create_dir_all(bpffs).with_context(|| format!("create {}", bpffs.display()))?;
+            // Names of pins say nothing secret, but nobody else has any business there.
+            fs::set_permissions(bpffs, fs::Permissions::from_mode(0o700))
+                .with_context(|| format!("close {} to others", bpffs.display()))?;
+        }
         let directory =
             fs::File::open(bpffs).with_context(|| format!("open {}", bpffs.display()))?;
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    control::{Attachment, Interface, Request, Response, Status, call},
+    control::{Attachment, CallError, Interface, Request, Response, Status, call},
     dns::{LookupError, Resolver},
 };
 
@@ -44,7 +44,12 @@ pub(super) fn check(host: &Host, socket: &Path) -> Vec<Finding> {
             vec![Finding::fail(CHECK, format!("it answers {response:?}"), "restart it")]
         }
         Err(error) => {
-            vec![Finding::fail(CHECK, error.to_string(), "systemctl enable --now ingress")]
+            let remedy = match error {
+                CallError::NotPermitted { .. } => "become root, or join the group `ingress`",
+                CallError::NotReachable { .. } => "systemctl enable --now ingress",
+                CallError::NoAnswer { .. } => "systemctl restart ingress",
+            };
+            vec![Finding::fail(CHECK, error.to_string(), remedy)]
         }
     }
 }

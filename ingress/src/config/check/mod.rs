@@ -22,6 +22,8 @@ use super::{
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+/// `sun_path` of `struct sockaddr_un`, less the zero at its end.
+const LONGEST_SOCKET: usize = 107;
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf/ingress";
 const DEFAULT_FLOWS: u32 = 1 << 20;
 const MOST_FLOWS: u32 = 1 << 25;
@@ -193,10 +195,20 @@ impl Check<'_> {
     }
 
     fn control(&mut self, raw: RawControl) -> Control {
+        if let Some(path) = raw.socket.as_ref().filter(|path| path.get_ref().len() > LONGEST_SOCKET)
+        {
+            let what =
+                format!("a path of {} octets is too long for a socket", path.get_ref().len());
+            self.at(path, what, format!("the kernel takes {LONGEST_SOCKET}"));
+        }
         Control { socket: self.path(raw.socket, DEFAULT_SOCKET) }
     }
 
     fn daemon(&mut self, raw: RawDaemon) -> Daemon {
+        if let Some(path) = raw.bpffs.as_ref().filter(|path| path.get_ref().contains('.')) {
+            let what = format!("there can be no dot in {:?}", path.get_ref());
+            self.at(path, what, "a bpffs takes no names with dots");
+        }
         let bpffs = self.path(raw.bpffs, DEFAULT_BPFFS);
         let flows = raw.flows.map_or(DEFAULT_FLOWS, |number| {
             let flows = u32::try_from(*number.get_ref()).unwrap_or(0);

@@ -92,6 +92,25 @@ fn nat46_prefixes() {
 }
 
 #[test]
+fn paths() {
+    refused(
+        "",
+        "[control]\nsocket = \"control.sock\"",
+        "i.toml:11:10: \"control.sock\" is not an absolute path",
+        "= write it from the root, as in \"/run/ingress/control.sock\"",
+    );
+    let long = format!("[control]\nsocket = \"/{}\"", "s".repeat(107));
+    let what = "i.toml:11:10: a path of 108 octets is too long for a socket";
+    refused("", &long, what, "= the kernel takes 107");
+    refused(
+        "",
+        "[daemon]\nbpffs = \"/sys/fs/bpf/ingress.two\"",
+        "i.toml:11:9: there can be no dot in \"/sys/fs/bpf/ingress.two\"",
+        "= a bpffs takes no names with dots",
+    );
+}
+
+#[test]
 fn ports_and_addresses() {
     refused("[443]", "[0]", "i.toml:9:10: 0 is not a port", "= a port is a number from 1 to 65535");
     refused(

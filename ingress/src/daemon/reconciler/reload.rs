@@ -1,5 +1,6 @@
 //! The configuration read again while everything runs.
 
+use ipnet::Ipv6Net;
 use tokio::sync::oneshot;
 
 use super::{Reconciler, sizes::Sizes};
@@ -84,6 +85,13 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
             old.nat46
         )
     });
+    let held = |net: &&Ipv6Net| {
+        new.sites.iter().flat_map(|site| &site.prefixes).any(|it| it.contains(*net))
+    };
+    let lost = old.sites.iter().flat_map(|site| &site.prefixes).filter(|net| !held(net));
+    let hints = hint.into_iter().chain(lost.map(|net| {
+        format!("{net} is no site's any more: end its connections with `ingressctl flows --backend {net} kill`")
+    }));
     let parts = [
         ("uplink", old.uplink != new.uplink),
         ("sites", old.sites != new.sites),
@@ -97,6 +105,6 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
         .iter()
         .filter(|(_, differs)| *differs)
         .map(|(part, _)| format!("{part} changed"))
-        .chain(hint)
+        .chain(hints)
         .collect()
 }
