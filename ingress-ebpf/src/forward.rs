@@ -49,16 +49,16 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
     let home = match from.destination() {
         Destination::Site => devices::site(from.site),
         // A router on the way may speak from an address of its own; only its ICMPv6 errors have business
-        // behind the NAT46 prefix.
+        // behind the NAT46 prefix. TCP from there is of a server that nobody has told us of.
         Destination::Kernel | Destination::Here
             if to.destination() == Destination::Nat46 && ip.next_hdr != TCP =>
         {
             return to_client::icmp_error(packet, &ip);
         }
-        // A server that is not behind this tunnel, as far as we know.
-        Destination::Kernel if to.destination() == Destination::Nat46 => None,
-        Destination::Kernel => return Err(Verdict::Kernel),
-        Destination::World | Destination::Nat46 | Destination::Here => None,
+        Destination::Kernel if to.destination() != Destination::Nat46 => {
+            return Err(Verdict::Kernel);
+        }
+        Destination::Kernel | Destination::World | Destination::Nat46 | Destination::Here => None,
     };
     let home = match home {
         Some(home) if home.ifindex == packet.ifindex() => home,

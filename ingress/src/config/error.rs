@@ -85,8 +85,7 @@ impl fmt::Display for ConfigError {
             Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
                 write!(
                     f,
-                    "{}: {source}; ingressd reads it as root, but has given up the right to read what root's own \
-                 permissions do not let it: `chown root` the file",
+                    "{}: {source}; a running ingressd reads it as root, but not past its mode: `chown root` the file",
                     path.display()
                 )
             }

@@ -218,6 +218,7 @@ impl Reconciler {
             site_numbers: numbers,
             listeners: plan.listening,
         });
+        self.missing.retain(|interface| wanted.contains(interface));
         for interface in self.dataplane.interfaces() {
             if !wanted.contains(&interface) {
                 tracing::info!(interface, "no longer configured: detached");

@@ -64,6 +64,11 @@ pub(super) fn return_key(key: &ClientKey, half: &ToBackend) -> BackendKey {
     BackendKey::new(half.backend, key.listen_port, half.source, key.client_port)
 }
 
+/// The other way round.
+pub(super) fn flow_key(key: &BackendKey, half: &ToClient) -> ClientKey {
+    ClientKey::new(half.client, key.client_port, half.listen, key.backend_port)
+}
+
 pub(super) fn to_backend(tuple: ClientTuple, splice: &Splice, host: u32, now: u64) -> ToBackend {
     let (backend, source) = (splice.backend.address.ip().octets(), splice.backend.source.octets());
     let change = v6_sum(&backend, &source).plus(Sum(u32::from(!v4_sum(tuple).fold())));

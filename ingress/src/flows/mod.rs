@@ -22,7 +22,7 @@ use crate::{
 pub use entry::{client_key, keys, tuple};
 pub use survey::{ESTABLISHED, Finding, Flow, Survey, TRANSITORY};
 
-use entry::{return_key, spliced, to_backend, to_client};
+use entry::{flow_key, return_key, spliced, to_backend, to_client};
 
 /// Whether what a client was acknowledged in its backend's place has got there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,10 +180,11 @@ impl FlowTable {
     /// Makes sure that the way back from a backend is nobody else's: a client may use one port to two addresses of
     /// ours, and a backend cannot tell these connections apart.
     pub fn make_way(&mut self, tuple: ClientTuple, key: &BackendKey) -> Way {
-        self.remove_orphan(key);
-        let Some(holder) = self.holder(key).filter(|holder| *holder != tuple) else {
+        // The usual case is one look-up.
+        let Some(holder) = self.holder(key) else { return Way::Free };
+        if self.remove_orphan(key) || holder == tuple {
             return Way::Free;
-        };
+        }
         match self.maps.get(holder) {
             Some(flow) if !flow.is_over() => Way::Taken,
             Some(_) if self.remove(holder) => Way::Cleared,
@@ -195,18 +196,18 @@ impl FlowTable {
     #[must_use]
     pub fn holder(&self, key: &BackendKey) -> Option<ClientTuple> {
         let half = self.maps.to_client.get(key, 0).ok()?;
-        let key = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
-        Some(tuple(&key))
+        Some(tuple(&flow_key(key, &half)))
     }
 
     /// Deletes a way back that a crash has left without its flow. With it, what a backend says would go to the client
     /// instead of the handshake that waits for it.
-    fn remove_orphan(&mut self, key: &BackendKey) {
-        if let Ok(half) = self.maps.to_client.get(key, 0)
-            && self.maps.is_orphan(key, &half)
-        {
+    fn remove_orphan(&mut self, key: &BackendKey) -> bool {
+        let half = self.maps.to_client.get(key, 0);
+        let orphan = half.is_ok_and(|half| self.maps.is_orphan(key, &half));
+        if orphan {
             let _ = self.maps.to_client.remove(key);
         }
+        orphan
     }
 
     /// The flow that a packet of ours to a client belonged to, for an ICMP error, and its site's number.
@@ -253,7 +254,9 @@ impl FlowTable {
                 tuples.iter().filter_map(|tuple| self.remove_expired(*tuple, now)).collect()
             }
             Finding::Orphans(keys) => {
-                keys.iter().for_each(|key| self.remove_orphan(key));
+                for key in keys {
+                    self.remove_orphan(key);
+                }
                 Vec::new()
             }
             Finding::Names(used, begun) => {

@@ -10,7 +10,7 @@ use ingress_common::maps::{BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, ToBa
 
 use super::{
     Cause,
-    entry::{client_key, return_key, tuple},
+    entry::{client_key, flow_key, return_key, tuple},
 };
 use crate::{
     control::FlowState,
@@ -123,15 +123,17 @@ impl Survey {
 
     /// Piece by piece.
     pub fn findings(self) -> impl Iterator<Item = Finding> {
-        let expired = chunks(self.expired).map(Finding::Expired);
-        let orphans = chunks(self.orphans).map(Finding::Orphans);
+        let expired = pieces(self.expired).map(Finding::Expired);
+        let orphans = pieces(self.orphans).map(Finding::Orphans);
         expired.chain(orphans).chain([Finding::Names(self.hosts, self.begun)])
     }
 }
 
-fn chunks<T: Clone>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
-    let pieces: Vec<Vec<T>> = all.chunks(PIECE).map(<[T]>::to_vec).collect();
-    pieces.into_iter()
+fn pieces<T>(mut left: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let piece = left.split_off(left.len().saturating_sub(PIECE));
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 impl FlowMaps {
@@ -157,7 +159,7 @@ impl FlowMaps {
 
     /// Whether a way back belongs to no flow.
     pub(super) fn is_orphan(&self, key: &BackendKey, half: &ToClient) -> bool {
-        let flow = ClientKey::new(half.client, key.client_port, half.listen, key.backend_port);
+        let flow = flow_key(key, half);
         let there = self.to_backend.get(&flow, 0);
         !there.is_ok_and(|half| return_key(&flow, &half) == *key)
     }

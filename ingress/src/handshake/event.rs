@@ -6,6 +6,7 @@ use std::time::Duration;
 use ingress_common::tcp::{Seq, SynOptions, Timestamps};
 
 use super::{Outcome, Segment};
+use crate::fairness::Neighbourhood;
 use crate::sni::HostName;
 
 /// The IPv4 side of a connection; names it everywhere.
@@ -15,6 +16,12 @@ pub struct ClientTuple {
     pub client: SocketAddrV4,
     /// The address and port of this machine that it connected to.
     pub listen: SocketAddrV4,
+}
+
+impl ClientTuple {
+    pub(super) fn neighbourhood(&self) -> Neighbourhood {
+        Neighbourhood::of(*self.client.ip())
+    }
 }
 
 /// A server that may take the connection, and the way to it.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ingress_common::tcp::Flags;
 
-use crate::fairness::{Neighbourhood, Refused};
+use crate::fairness::Refused;
 use crate::postgres::{REQUEST_LEN, preamble};
 use crate::sni::HostName;
 
@@ -169,11 +169,7 @@ impl Handshakes {
     ) {
         let mut turn = Turn { now, limits: &self.limits, out };
         let connection = Connection::taken_up(tuple, splice, &owed, &mut turn);
-        self.ledger.change(
-            Neighbourhood::of(*tuple.client.ip()),
-            Held::default(),
-            connection.held(),
-        );
+        self.ledger.change(tuple.neighbourhood(), Held::default(), connection.held());
         self.timeouts.insert((connection.timeout(), tuple));
         self.connections.insert(tuple, connection);
         out.push(Action::Owe { tuple, owed });
@@ -271,7 +267,7 @@ impl Handshakes {
         admission: &Admission,
         out: &mut Vec<Action>,
     ) {
-        let source = Neighbourhood::of(*tuple.client.ip());
+        let source = tuple.neighbourhood();
         if let Some(old) = self.connections.remove(&tuple) {
             self.timeouts.remove(&(old.timeout(), tuple));
             self.ledger.change(source, old.held(), Held::default());
@@ -311,7 +307,7 @@ impl Handshakes {
     ) {
         let Some(connection) = self.connections.get_mut(&tuple) else { return };
         let (before, held, source) =
-            (connection.timeout(), connection.held(), Neighbourhood::of(*tuple.client.ip()));
+            (connection.timeout(), connection.held(), tuple.neighbourhood());
         let done = out.len();
         let mut end = step(connection, &mut Turn { now, limits: &self.limits, out });
         if end.is_none()

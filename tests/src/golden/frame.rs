@@ -5,13 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::segment::checksum;
 pub use crate::segment::flag;
+pub use ingress_common::ip::{ICMPV6, TCP, UDP};
 
-/// TCP's number.
-pub const TCP: u8 = 6;
-/// UDP's number.
-pub const UDP: u8 = 17;
-/// ICMPv6's number.
-pub const ICMPV6: u8 = 58;
 /// Length of an Ethernet header.
 pub const ETHERNET: usize = 14;
 /// "May be fragmented: no".

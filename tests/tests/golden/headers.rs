@@ -4,12 +4,11 @@ use ingress_common::upcall::Upcall;
 use ingress_common::verdict::{DropReason, Traffic};
 
 use crate::bench::{Fate, bench, now};
-use crate::frame::{Tcp, ethernet, read4, unpadded};
+use crate::frame::{TCP, Tcp, ethernet, read4, unpadded};
 use crate::place::{self, backend_key, backend_segment, from_backend, splice};
 use crate::test_run::Skb;
 
 const HOP_BY_HOP: u8 = 0;
-const TCP: u8 = 6;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;

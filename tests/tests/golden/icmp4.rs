@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ingress_common::ip::ICMP;
 use ingress_common::upcall::Upcall;
 use ingress_common::verdict::DropReason;
 
@@ -9,8 +10,6 @@ use crate::bench::{Fate, bench};
 use crate::frame::{DF, Ip4, MF, Tcp, unpadded};
 use crate::place::{LISTEN, client_segment, from_client, splice, to_client};
 use crate::test_run::Skb;
-
-const ICMP: u8 = 1;
 
 fn router() -> Ip4 {
     Ip4 { source: "203.0.113.1".parse().unwrap(), destination: *LISTEN.ip(), ..Ip4::default() }

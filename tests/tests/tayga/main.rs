@@ -7,6 +7,7 @@ mod translator;
 use ingress::handshake::{Backend, Splice};
 use ingress::icmp::{self, Mtus, Spliced};
 use ingress_common::addr::Nat46Prefix;
+use ingress_common::ip::ICMP;
 use ingress_common::maps::{Destination, Route};
 use ingress_common::tcp::Seq;
 use ingress_tests::golden::bench::{Bench, bench};
@@ -19,7 +20,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use translator::Tayga;
 
-const ICMP: u8 = 1;
 const ROUNDS: usize = 2000;
 /// The longest packet that is neither too big for the tunnel nor made one by 20 octets more.
 const LONGEST: usize = MTU as usize - 60;

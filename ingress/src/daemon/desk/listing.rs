@@ -44,12 +44,12 @@ pub(super) fn from_inside(shared: &Shared) -> Result<Connections> {
     Ok(Connections::at(boot_nanos(), &remembered(pins.maps())?))
 }
 
-pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow> {
+pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Flow {
     let (config, applied) = (shared.config(), shared.applied());
     let backend = handshake.backend.as_ref();
     let site = backend.and_then(|backend| applied.site(backend.site));
     let tuple = handshake.tuple;
-    Some(Flow {
+    Flow {
         protocol: applied.protocol(tuple.listen),
         client: tuple.client,
         listen: tuple.listen,
@@ -64,5 +64,5 @@ pub(super) fn in_progress(shared: &Shared, handshake: &Handshake) -> Option<Flow
         packets_out: 0,
         bytes_in: 0,
         bytes_out: 0,
-    })
+    }
 }

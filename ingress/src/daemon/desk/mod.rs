@@ -74,7 +74,7 @@ impl Desk {
         let handshakes = self.ask(Ask::Handshakes).await?;
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || {
-            let handshakes = handshakes.iter().filter_map(|one| listing::in_progress(&shared, one));
+            let handshakes = handshakes.iter().map(|one| listing::in_progress(&shared, one));
             let mut flows: Vec<Flow> = handshakes.collect();
             flows.extend(listing::established(&shared)?);
             flows.retain(|flow| filter.matches(flow));

@@ -72,20 +72,21 @@ pub(super) fn capacity(shared: &Shared) -> u64 {
 /// Blocks for as long as tunnels in userspace take to answer.
 pub(super) fn sites(shared: &Shared, config: &Config) -> Vec<SiteStatus> {
     let applied = shared.applied();
-    let tunnel =
-        |nth: usize, name: &str| applied.tunnels.get(nth).cloned().unwrap_or_else(|| absent(name));
+    let tunnel = |name: &str| {
+        let known = applied.tunnels.iter().find(|tunnel| tunnel.name == name);
+        known.cloned().unwrap_or_else(|| absent(name))
+    };
     config
         .sites
         .iter()
-        .enumerate()
-        .map(|(nth, site)| {
+        .map(|site| {
             let peers = wireguard::peers(site.interface.as_str()).unwrap_or_else(|error| {
                 tracing::debug!(%error, interface = %site.interface, "WireGuard does not answer");
                 None
             });
             SiteStatus {
                 name: site.name.clone(),
-                interface: tunnel(nth, site.interface.as_str()),
+                interface: tunnel(site.interface.as_str()),
                 prefixes: site.prefixes.clone(),
                 wireguard: peers.is_some(),
                 last_handshake_timestamp_seconds: peers

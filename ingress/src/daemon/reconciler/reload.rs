@@ -90,7 +90,9 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     };
     let lost = old.sites.iter().flat_map(|site| &site.prefixes).filter(|net| !held(net));
     let hints = hint.into_iter().chain(lost.map(|net| {
-        format!("{net} is no site's any more: end its connections with `ingressctl flows --backend {net} kill`")
+        format!(
+            "no site has all of {net} any more; the rest of it gets no answers: `ingressctl flows --backend {net}`"
+        )
     }));
     let parts = [
         ("uplink", old.uplink != new.uplink),

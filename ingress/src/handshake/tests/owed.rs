@@ -73,14 +73,20 @@ fn another_daemon_goes_on_with_what_was_acknowledged() {
     assert_eq!(to_backend(&actions)[0].payload, hello);
 }
 
-#[test]
-fn owed_octets_that_nobody_takes() {
+/// A client that has nothing left to repeat, and whose backend has not answered yet.
+fn acknowledged_and_resolved() -> Bench {
     let mut bench = Bench::new(Protocol::Tls);
     let hello = hello(0);
     bench.client(0, 0, ACK, &hello[..30]);
     bench.pass(20);
     bench.client(30, 0, ACK, &hello[30..]);
     bench.resolve(Ok(vec![backend(1)]));
+    bench
+}
+
+#[test]
+fn owed_octets_that_nobody_takes() {
+    let mut bench = acknowledged_and_resolved();
     bench.syn_ack(Some(7));
     let actions = bench.pass(60_000);
     assert_eq!(outcome(&actions), Some(Outcome::BackendSilent));
@@ -92,12 +98,7 @@ fn owed_octets_that_nobody_takes() {
 /// Who has ended the flow wants nothing of it delivered any more.
 #[test]
 fn nothing_is_owed_of_a_flow_that_was_killed() {
-    let mut bench = Bench::new(Protocol::Tls);
-    let hello = hello(0);
-    bench.client(0, 0, ACK, &hello[..30]);
-    bench.pass(20);
-    bench.client(30, 0, ACK, &hello[30..]);
-    bench.resolve(Ok(vec![backend(1)]));
+    let mut bench = acknowledged_and_resolved();
     let mut actions = Vec::new();
     bench.machine.end_delivery(bench.now, tuple(), &mut actions);
     assert_eq!(actions, [], "there is no flow yet");

@@ -15,12 +15,11 @@ use ipnet::IpNet;
 
 use crate::bench::{Bench, Fate};
 use crate::device::Offload;
-use crate::frame::{ICMPV6, Ip6, Tcp, UDP, flag, read_ip6, unpadded};
+use crate::frame::{ICMPV6, Ip6, TCP, Tcp, UDP, flag, read_ip6, unpadded};
 use crate::place::{BACKEND, WORLD};
 use crate::test_run::Skb;
 use crate::wire::on_every_wire;
 
-const TCP: u8 = 6;
 const ESP: u8 = 50;
 const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
