@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use ingress_tests::netns::Namespace;
 use ingress_tests::topology::Lab;
+use std::path::Path;
 
 /// What an end's TCP does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,14 @@ fn set(machine: &Namespace, ends: Ends) -> Result<()> {
     machine.sysctl("ipv4/tcp_window_scaling", switch(ends.scale.is_some()))?;
     // Linux chooses the scale by the largest buffer that it may ever use.
     let most = if ends.scale == Some(14) { 1 << 29 } else { 6 << 20 };
-    machine.sysctl("ipv4/tcp_rmem", &format!("4096 131072 {most}"))
+    machine.sysctl("ipv4/tcp_rmem", &format!("4096 131072 {most}"))?;
+    // Without timestamps what is sent again measures nothing, and on a bad line the time until the next doubles
+    // to minutes, over plain IPv6 as well. Linux 6.15 and later can bound it.
+    let longest = "ipv4/tcp_rto_max_ms";
+    if Path::new("/proc/sys/net").join(longest).exists() {
+        machine.sysctl(longest, if ends == USUAL { "120000" } else { "1000" })?;
+    }
+    Ok(())
 }
 
 /// Of a route: the MSS, and the window, which bounds the scale from above.
