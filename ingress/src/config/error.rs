@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what would be right.
 
-use std::{fmt, io, ops::Range, path::PathBuf};
+use std::{fmt, io, ops::Range, path::PathBuf, string::FromUtf8Error};
 
 /// Why there is no [`Config`](super::Config).
 #[derive(Debug)]
@@ -53,6 +53,13 @@ impl Problem {
         remedy: impl Into<String>,
     ) -> Self {
         Self { place: Some(Place::new(text, span)), what: what.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn not_utf8(error: &FromUtf8Error) -> Self {
+        let start = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let what = "here is an octet that is not UTF-8, as all of the file must be";
+        Self::at(&text, start..start, what, "save the file as UTF-8, or type this character again")
     }
 
     pub(super) fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 //! A [`Config`] is made of validated types only, so nothing behind this room checks again, and it compares
 //! for equality so that a reload can tell what changed.
 
+mod advice;
 mod check;
 mod error;
 mod name;
@@ -157,9 +158,14 @@ pub struct Daemon {
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let octets = std::fs::read(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, &path.display().to_string())
+        let name = path.display().to_string();
+        let text = String::from_utf8(octets).map_err(|error| ConfigError::Invalid {
+            name: name.clone(),
+            problems: vec![Problem::not_utf8(&error)],
+        })?;
+        Self::parse(&text, &name)
     }
 
     /// Checks a text; `name` is what errors call it.

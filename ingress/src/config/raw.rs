@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use super::{Ipv6Policy, Problem, Protocol, Xdp};
+use super::{Ipv6Policy, Problem, Protocol, Xdp, advice::advise};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
 /// Reads the shape. TOML's and serde's own errors come one at a time.
 pub(super) fn parse(text: &str) -> Result<RawConfig, Problem> {
     toml::from_str(text).map_err(|error| {
-        let (what, remedy) = explain(error.message());
+        let (what, remedy) = advise(error.message(), text, error.span());
         match error.span() {
             Some(span) => Problem::at(text, first_line(text, span), what, remedy),
             None => Problem::missing(what, remedy),
@@ -174,48 +174,4 @@ pub(super) fn parse(text: &str) -> Result<RawConfig, Problem> {
 fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
     let end = text[span.start.min(text.len())..].find('\n').map_or(span.end, |n| span.start + n);
     span.start..span.end.min(end)
-}
-
-/// Serde's message in the operator's words, and a remedy.
-fn explain(message: &str) -> (String, String) {
-    let message = message.trim_end();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let found = quoted.next().unwrap_or_default();
-    let known: Vec<&str> = quoted.collect();
-    if message.starts_with("unknown field") {
-        (format!("unknown key `{found}`"), suggest(found, &known, "the keys here are"))
-    } else if message.starts_with("unknown variant") {
-        (format!("unknown value \"{found}\""), suggest(found, &known, "the choices are"))
-    } else if message.starts_with("missing field") {
-        (format!("`{found}` is missing"), format!("add {}", example(found)))
-    } else {
-        let what = message.replace('\n', ", ");
-        (what, "see /usr/share/doc/ingress/ingress.toml for the form of each value".to_owned())
-    }
-}
-
-fn suggest(found: &str, known: &[&str], list: &str) -> String {
-    let near = known
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(found, key), key))
-        .filter(|(distance, key)| *distance <= 1.max(key.len() / 3))
-        .min_by_key(|(distance, _)| *distance);
-    let all = known.join(", ");
-    match near {
-        Some((_, key)) => format!("did you mean `{key}`? {list} {all}"),
-        None => format!("{list} {all}"),
-    }
-}
-
-/// What a required key may look like.
-fn example(key: &str) -> &'static str {
-    match key {
-        "interface" => "interface = \"wg0\"",
-        "name" => "name = \"home\"",
-        "prefixes" => "prefixes = [\"2001:db8:1:0:1::/80\"]",
-        "prefix" => "prefix = \"64:ff9b:1::/96\"",
-        "ports" => "ports = [443]",
-        "to" => "to = [\"2001:db8:1:0:1::80\"]",
-        _ => "it",
-    }
 }
