@@ -20,12 +20,12 @@ pub struct Args {
 }
 
 /// Made for all machines of the same release of Debian, and later ones.
-const CONTROL: &str = include_str!("deb/control");
+const CONTROL: &str = include_str!("control");
 /// Run by dpkg around installing and removing.
 const SCRIPTS: [(&str, &str); 4] = [
-    ("postinst", include_str!("deb/postinst")),
-    ("prerm", include_str!("deb/prerm")),
-    ("postrm", include_str!("deb/postrm")),
+    ("postinst", include_str!("postinst")),
+    ("prerm", include_str!("prerm")),
+    ("postrm", include_str!("postrm")),
     ("conffiles", "/etc/ingress/ingress.toml\n"),
 ];
 /// What lies in the checkout, and where it goes.
