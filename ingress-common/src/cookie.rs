@@ -17,7 +17,7 @@ use crate::maps::{ClientKey, CookieKeys};
 use crate::siphash::siphash24;
 use crate::tcp::{DEFAULT_MSS, Seq, SynOptions};
 
-/// A time slot is 2^38 ns, about 4 min 35 s; a cookie is good for one to two of them.
+/// A time slot is 2^38 ns, about 4.6 minutes; a cookie is good for one to two of them, 4.6 to 9.2 minutes.
 const SLOT_SHIFT: u32 = 38;
 /// A key serves 2^8 slots, about 20 hours.
 const GENERATION_SHIFT: u32 = 8;

@@ -8,7 +8,7 @@ const _: () = {
     assert!(Traffic::ALL.len() <= COUNTERS as usize);
 };
 
-/// What becomes of a packet. The programs match on it in one place.
+/// What becomes of a packet. The programs match on it in two places: at the end of every way at tc, and at XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not ours, or better answered by the kernel: go on as if we were not there.

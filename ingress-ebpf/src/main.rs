@@ -125,8 +125,8 @@ fn either(result: Result<Verdict, Verdict>) -> Verdict {
     }
 }
 
-/// The one place where a verdict becomes an action. `TC_ACT_UNSPEC` rather than `TC_ACT_OK` lets other
-/// programs on the same hook see what is not ours.
+/// The one place where a verdict becomes an action at tc; [`shield`] has the one at XDP. `TC_ACT_UNSPEC` rather than
+/// `TC_ACT_OK` lets other programs on the same hook see what is not ours.
 #[inline(always)]
 fn conclude<const L2: usize>(packet: &Packet<L2>, verdict: Verdict) -> i32 {
     #[cfg(feature = "log-packets")]

@@ -45,7 +45,7 @@ pub struct Packet<const L2: usize> {
 }
 
 impl<const L2: usize> Packet<L2> {
-    /// Makes sure that the fixed headers lie in the linear part, where they can be read in place.
+    /// Takes a priority tag off, and pulls the fixed headers into the linear part, where they can be read in place.
     #[inline(always)]
     pub fn new(ctx: TcContext) -> Self {
         let packet = Self { skb: ctx.skb.skb };
@@ -54,8 +54,8 @@ impl<const L2: usize> Packet<L2> {
         packet
     }
 
-    /// Takes off a tag that only says how urgent the frame is: it is in no VLAN (IEEE 802.1Q), and the kernel takes
-    /// it for one without a tag.
+    /// Takes off a priority tag, which says how urgent a frame is and puts it in no VLAN (IEEE 802.1Q): the kernel
+    /// treats such a frame as untagged.
     #[inline(always)]
     fn untag(&self) {
         // SAFETY: as in `is_for_us`; the helper changes nothing but the tag.
@@ -69,7 +69,8 @@ impl<const L2: usize> Packet<L2> {
         }
     }
 
-    /// Does that again, after what stood behind the network header has moved up.
+    /// Pulls the fixed headers into the linear part: at first, and again after the octets behind the network header
+    /// have moved up.
     #[inline(always)]
     pub fn pull_headers(&self) {
         let wanted = (L2 + HEADERS) as u32;

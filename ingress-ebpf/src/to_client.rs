@@ -71,7 +71,8 @@ pub fn from_backend<const L2: usize>(
     }
 }
 
-/// Anything but TCP to the NAT46 prefix: errors about packets of ours go to the daemon, the rest ends here.
+/// A packet to the NAT46 prefix that is not TCP: an ICMPv6 error about a packet of ours goes to the daemon, anything
+/// else is dropped.
 #[inline(always)]
 pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
     let kind = *packet.read::<u8>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;

@@ -1,5 +1,9 @@
-//! The types in the BPF maps. Their layout is the contract between a daemon and the pinned programs of an
-//! earlier one: whoever changes a layout here raises [`ABI`].
+//! Types in the BPF maps: flows, listeners, routes and devices, counters.
+//!
+//! The other map and record types stand with the rules that use them: [`policy`](crate::policy) (settings, keys of the
+//! tries, connections and fragments), [`storm::Turns`](crate::storm::Turns), [`upcall::Header`](crate::upcall::Header).
+//! The layout of all of them is the contract between a daemon and the pinned programs of an earlier one: whoever
+//! changes one, here or there, raises [`ABI`].
 //!
 //! Addresses, ports and sequence numbers are octets in network order. Counters, times and indices never
 //! leave the machine and are native integers. No type has padding; the sizes are asserted below.
