@@ -17,7 +17,7 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{
     count, heartbeat,
-    packet::{Packet, now},
+    packet::{Packet, Step, now},
     policy,
     segment::Segment,
     synack, upcall,
@@ -36,10 +36,7 @@ static SECRETS: Array<CookieKeys> = Array::pinned(1, 0);
 
 /// A segment on an unknown tuple.
 #[inline(always)]
-pub fn stranger<const L2: usize>(
-    packet: &Packet<L2>,
-    segment: &Segment,
-) -> Result<Verdict, Verdict> {
+pub fn stranger<const L2: usize>(packet: &Packet<L2>, segment: &Segment) -> Step<Verdict> {
     let listener = listener(&segment.key).ok_or(Verdict::Kernel)?;
     admit(packet, segment, listener, None)
 }
@@ -50,7 +47,7 @@ pub fn again<const L2: usize>(
     packet: &Packet<L2>,
     segment: &Segment,
     flow: &mut ToBackend,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     let listener = listener(&segment.key).ok_or(Verdict::Drop(DropReason::NoFlow))?;
     admit(packet, segment, listener, Some(flow))
 }
@@ -97,13 +94,13 @@ fn admit<const L2: usize>(
     segment: &Segment,
     listener: &Listener,
     flow: Option<&mut ToBackend>,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     segment.trim(packet)?;
     let flags = segment.flags;
     let acknowledged = if flow.is_some() { Cookie::Reopened } else { Cookie::Acknowledged };
     // SAFETY: the value is not looked at.
     if !flags.contains(Flags::SYN) && unsafe { PENDING.get(&segment.key) }.is_some() {
-        return Ok(upcall::hand_up_client(packet, segment.key.client));
+        return Err(upcall::hand_up_client(packet, segment.key.client));
     }
     // What has begun goes on.
     if !policy::client_may(segment.key.client) {
@@ -130,7 +127,7 @@ fn admit<const L2: usize>(
         Ok(upcall::hand_up_client(packet, segment.key.client))
     } else if flags.contains(Flags::FIN) && admitted.client_isn.is_some() {
         // Connected and left without a word: nothing is here that could answer the FIN.
-        Err(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))
+        Ok(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))
     } else {
         // A FIN behind data follows on the heels of a hello that the daemon is about to take up, and will be
         // repeated.
@@ -145,7 +142,7 @@ fn answer_syn<const L2: usize>(
     segment: &Segment,
     listener: &Listener,
     flow: Option<&mut ToBackend>,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     if segment.flags.intersects(Flags::ACK.with(Flags::RST).with(Flags::FIN)) || segment.payload > 0
     {
         return Err(Verdict::Drop(DropReason::OddSyn));

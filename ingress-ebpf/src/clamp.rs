@@ -3,18 +3,20 @@
 use ingress_common::{
     ip::IPV6_LEN,
     tcp::{self, Flags, HEADERS_V6},
-    verdict::Verdict,
 };
 use network_types::tcp::TcpHdr;
 
-use crate::{packet::Packet, tcp_header::TcpHeader};
+use crate::{
+    packet::{Packet, Step},
+    tcp_header::TcpHeader,
+};
 
 const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
 const CHECKSUM: usize = IPV6_LEN + 16;
 
 /// Lowers the MSS option of a SYN behind a plain IPv6 header to what `mtu` carries.
 #[inline(always)]
-pub fn ipv6<const L2: usize>(packet: &Packet<L2>, mtu: u32) -> Result<(), Verdict> {
+pub fn ipv6<const L2: usize>(packet: &Packet<L2>, mtu: u32) -> Step<()> {
     let Some(tcp) = packet.read::<TcpHdr>(IPV6_LEN) else { return Ok(()) };
     if !tcp.flags().contains(Flags::SYN) || mtu <= HEADERS_V6 {
         return Ok(());

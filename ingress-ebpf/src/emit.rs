@@ -4,11 +4,11 @@ use aya_ebpf::{
     bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, bpf_redir_neigh},
     helpers::{bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head},
 };
-use ingress_common::verdict::{DropReason, Egress, Verdict};
+use ingress_common::verdict::{DropReason, Egress};
 
 use crate::{
     count, next_hops,
-    packet::{ETHERNET, NONE, Packet, done},
+    packet::{ETHERNET, NONE, Packet, Step, done},
 };
 
 /// Sends the packet out through a device.
@@ -49,7 +49,7 @@ pub fn turn_back<const L2: usize>(packet: &Packet<L2>) -> i32 {
 }
 
 #[inline(always)]
-fn add_ethernet<const L2: usize>(packet: &Packet<L2>) -> Result<(), Verdict> {
+fn add_ethernet<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
     let ether_type =
         if packet.is_ipv6() { crate::packet::ETH_P_IPV6 } else { crate::packet::ETH_P_IP };
     // SAFETY: the helper refuses what it cannot do.

@@ -9,7 +9,13 @@ use ingress_common::{
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::{clamp, copied::Copied, count, devices, gate, packet::Packet, routes, to_client};
+use crate::{
+    clamp,
+    copied::Copied,
+    count, devices, gate,
+    packet::{Packet, Step},
+    routes, to_client,
+};
 
 const HOP_BY_HOP: u8 = 0;
 /// The offset of the hop limit, and of the word it stands in.
@@ -17,7 +23,7 @@ const HOP_LIMIT: usize = 7;
 
 /// From the uplink.
 #[inline(always)]
-pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let ip = parse(packet)?;
     let to = routes::lookup(&ip.dst_addr);
     match to.destination() {
@@ -42,7 +48,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdi
 
 /// From a tunnel.
 #[inline(always)]
-pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let mut ip = parse(packet)?;
     let from = routes::lookup(&ip.src_addr);
     let to = routes::lookup(&ip.dst_addr);
@@ -69,7 +75,7 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdic
         gate::leave(packet, &ip);
     }
     match to.destination() {
-        Destination::Kernel | Destination::Here => Err(Verdict::Kernel),
+        Destination::Kernel | Destination::Here => Ok(Verdict::Kernel),
         Destination::Nat46 => to_client::from_backend(packet, &mut ip),
         Destination::World => {
             let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
@@ -92,7 +98,7 @@ fn route<const L2: usize>(
     (out, next_hop): (&Device, u8),
     narrowest: u32,
     path: Traffic,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     let len = IPV6_LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32;
     // Under a GSO batch lies a TCP or UDP header of at most sixty octets; a few octets of caution only
     // send a packet the slow way.
@@ -122,7 +128,7 @@ fn route<const L2: usize>(
 }
 
 #[inline(always)]
-fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Copied<Ipv6Hdr>, Verdict> {
+fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<Copied<Ipv6Hdr>> {
     let ip = packet.read::<Ipv6Hdr>(0).ok_or(Verdict::Kernel)?;
     if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
 }

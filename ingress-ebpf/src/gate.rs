@@ -17,7 +17,7 @@ use ingress_common::{
 use network_types::ip::Ipv6Hdr;
 
 use crate::{
-    packet::{Packet, now},
+    packet::{Packet, Step, now},
     policy::{self, InForce},
     upper,
 };
@@ -46,7 +46,7 @@ const REASSEMBLY: u64 = 60_000_000_000;
 
 /// Whether a packet from the world to a site may pass.
 #[inline(always)]
-pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<(), Verdict> {
+pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<()> {
     let settings = policy::settings();
     if settings.is_open() {
         return Ok(());

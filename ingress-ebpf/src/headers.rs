@@ -11,12 +11,11 @@ use ingress_common::{
     checksum::Sum,
     ip::{IPV6_LEN, TCP},
     policy::{is_left_out, step},
-    verdict::Verdict,
     verifier::{forget, opaque},
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::packet::{Packet, done, now};
+use crate::packet::{Packet, Step, done, now};
 
 /// Offset of the length, with next header and hop limit behind it.
 const PAYLOAD_LEN: usize = 4;
@@ -28,7 +27,7 @@ const FARTHEST: u64 = 0xfff;
 /// Takes the headers between IPv6 and TCP off, and has `ip` say so. Whether it could: not where the packet carries
 /// something else, or what must not be left out.
 #[inline(always)]
-pub fn take_off<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Result<bool, Verdict> {
+pub fn take_off<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<bool> {
     let payload = u16::from_be_bytes(ip.payload_len);
     let octets = measure(packet.skb(), L2 as u32, ip.next_hdr as u32, payload as u64);
     let octets = opaque(octets & FARTHEST);

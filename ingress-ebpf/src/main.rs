@@ -47,7 +47,7 @@ use aya_ebpf::{
 };
 use ingress_common::verdict::Verdict;
 
-use crate::packet::{ETHERNET, NONE, Packet};
+use crate::packet::{ETHERNET, NONE, Packet, Step};
 
 /// Ingress of an uplink with Ethernet headers.
 #[classifier]
@@ -117,9 +117,9 @@ fn tunnel<const L2: usize>(packet: &Packet<L2>) -> i32 {
     conclude(packet, decided)
 }
 
-/// An early return and a late one say the same thing.
+/// The verdict of a way that has ended, early or late.
 #[inline(always)]
-fn either(result: Result<Verdict, Verdict>) -> Verdict {
+fn either(result: Step<Verdict>) -> Verdict {
     match result {
         Ok(verdict) | Err(verdict) => verdict,
     }

@@ -1,8 +1,8 @@
 //! Options of established segments: read, shifted, stored.
 
-use ingress_common::{checksum::Sum, splice::OptionShift, tcp::Timestamps, verdict::Verdict};
+use ingress_common::{checksum::Sum, splice::OptionShift, tcp::Timestamps};
 
-use crate::packet::Packet;
+use crate::packet::{Packet, Step};
 
 /// Shifts the `len` octets of options at `offset`, and returns by how much the TCP checksum changes. Pointers
 /// into the packet are good no more.
@@ -12,7 +12,7 @@ pub fn shift<const L2: usize>(
     offset: usize,
     len: usize,
     shift: &OptionShift,
-) -> Result<Sum, Verdict> {
+) -> Step<Sum> {
     if len == 0 || !shift.is_needed() {
         return Ok(Sum(0));
     }

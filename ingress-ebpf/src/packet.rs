@@ -17,11 +17,15 @@ use ingress_common::{
     checksum::Sum,
     ip::IPV6_LEN,
     tcp::{HEADER_LEN, OPTION_ROOM, Timestamps},
-    verdict::Verdict,
+    verdict::{DropReason, Verdict},
     verifier::opaque,
 };
 
 use crate::copied::Copied;
+
+/// What a function on a packet's way returns: `Err` is the verdict of a packet whose way ends early, `Ok` is what the
+/// caller goes on with. At the end of the way that is the verdict itself.
+pub type Step<T> = Result<T, Verdict>;
 
 /// `L2` of a device with Ethernet headers.
 pub const ETHERNET: usize = 14;
@@ -182,18 +186,13 @@ impl<const L2: usize> Packet<L2> {
 
     /// Stores `value` at `offset`.
     #[inline(always)]
-    pub fn write<T>(&self, offset: usize, value: &T) -> Result<(), Verdict> {
+    pub fn write<T>(&self, offset: usize, value: &T) -> Step<()> {
         self.write_bytes(offset, core::ptr::from_ref(value).cast(), size_of::<T>() as u32)
     }
 
     /// Stores the first `len` octets (at most 40) of `room` at `offset`.
     #[inline(always)]
-    pub fn write_options(
-        &self,
-        offset: usize,
-        room: &[u8; OPTION_ROOM],
-        len: usize,
-    ) -> Result<(), Verdict> {
+    pub fn write_options(&self, offset: usize, room: &[u8; OPTION_ROOM], len: usize) -> Step<()> {
         match options_len(len) {
             Some(len) => self.write_bytes(offset, room.as_ptr(), len),
             None => Ok(()),
@@ -201,7 +200,7 @@ impl<const L2: usize> Packet<L2> {
     }
 
     #[inline(always)]
-    fn write_bytes(&self, offset: usize, from: *const u8, len: u32) -> Result<(), Verdict> {
+    fn write_bytes(&self, offset: usize, from: *const u8, len: u32) -> Step<()> {
         // SAFETY: callers pass a pointer to at least `len` readable octets.
         let failed = unsafe {
             bpf_skb_store_bytes(self.skb.cast(), (L2 + offset) as u32, from.cast(), len, 0)
@@ -212,18 +211,18 @@ impl<const L2: usize> Packet<L2> {
     /// Changes the TCP checksum at `offset` by words of the header. The flagless form leaves a checksum
     /// alone that the device has yet to compute (`CHECKSUM_PARTIAL`).
     #[inline(always)]
-    pub fn change_checksum(&self, offset: usize, change: Sum) -> Result<(), Verdict> {
+    pub fn change_checksum(&self, offset: usize, change: Sum) -> Step<()> {
         self.replace_checksum(offset, change, 0)
     }
 
     /// Changes the TCP checksum at `offset` by words of the pseudo-header, which count in both cases.
     #[inline(always)]
-    pub fn change_pseudo_checksum(&self, offset: usize, change: Sum) -> Result<(), Verdict> {
+    pub fn change_pseudo_checksum(&self, offset: usize, change: Sum) -> Step<()> {
         self.replace_checksum(offset, change, BPF_F_PSEUDO_HDR as u64)
     }
 
     #[inline(always)]
-    fn replace_checksum(&self, offset: usize, change: Sum, flags: u64) -> Result<(), Verdict> {
+    fn replace_checksum(&self, offset: usize, change: Sum, flags: u64) -> Step<()> {
         // SAFETY: the helper checks the offset.
         let failed = unsafe {
             bpf_l4_csum_replace(
@@ -246,14 +245,14 @@ impl<const L2: usize> Packet<L2> {
 
     /// Turns the network header into one of the other protocol, uninitialised.
     #[inline(always)]
-    pub fn change_protocol(&self, ether_type: u16) -> Result<(), Verdict> {
+    pub fn change_protocol(&self, ether_type: u16) -> Step<()> {
         // SAFETY: the helper refuses what it cannot do.
         done(unsafe { bpf_skb_change_proto(self.skb, ether_type.to_be(), 0) })
     }
 
     /// Cuts or extends the packet to `len` octets from the network header on.
     #[inline(always)]
-    pub fn resize(&self, len: u32) -> Result<(), Verdict> {
+    pub fn resize(&self, len: u32) -> Step<()> {
         // SAFETY: the helper refuses what it cannot do.
         done(unsafe { bpf_skb_change_tail(self.skb, L2 as u32 + len, 0) })
     }
@@ -298,14 +297,10 @@ pub fn room() -> Option<&'static mut [u8; OPTION_ROOM]> {
     }
 }
 
-/// A helper's result as a verdict.
+/// The code that a helper returns as a step: any but zero means that the kernel refused.
 #[inline(always)]
-pub fn done(failed: i64) -> Result<(), Verdict> {
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(Verdict::Drop(ingress_common::verdict::DropReason::KernelRefused))
-    }
+pub fn done(failed: i64) -> Step<()> {
+    if failed == 0 { Ok(()) } else { Err(Verdict::Drop(DropReason::KernelRefused)) }
 }
 
 /// Nanoseconds since boot, suspended time included: the clock that the daemon uses, too.

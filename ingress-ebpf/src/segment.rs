@@ -8,7 +8,13 @@ use ingress_common::{
 };
 use network_types::{ip::Ipv4Hdr, tcp::TcpHdr};
 
-use crate::{admit, copied::Copied, icmp, packet::Packet, tcp_header::TcpHeader};
+use crate::{
+    admit,
+    copied::Copied,
+    icmp,
+    packet::{Packet, Step},
+    tcp_header::TcpHeader,
+};
 
 /// A TCP segment over IPv4 whose headers have been read and found whole.
 pub struct Segment {
@@ -28,7 +34,7 @@ impl Segment {
     /// Reads the headers. What is not TCP, or a later fragment, is the kernel's; nothing of it reaches a
     /// listening port, since the first fragment never gets there.
     #[inline(always)]
-    pub fn parse<const L2: usize>(packet: &Packet<L2>) -> Result<Self, Verdict> {
+    pub fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<Self> {
         let ip = packet.read::<Ipv4Hdr>(0).ok_or(Verdict::Kernel)?;
         let [fragment, rest] = ip.frags;
         if ip.vihl >> 4 != 4 || fragment & 0x1f != 0 || rest != 0 {
@@ -65,7 +71,7 @@ impl Segment {
 
     /// Cuts off what the link layer appended, once it is certain that the packet is ours.
     #[inline(always)]
-    pub fn trim<const L2: usize>(&self, packet: &Packet<L2>) -> Result<(), Verdict> {
+    pub fn trim<const L2: usize>(&self, packet: &Packet<L2>) -> Step<()> {
         if self.len < packet.len() { packet.resize(self.len) } else { Ok(()) }
     }
 }

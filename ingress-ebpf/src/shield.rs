@@ -19,7 +19,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
     admit, count, flows,
-    packet::{ETHERNET, now, room},
+    packet::{ETHERNET, Step, now, room},
     policy,
     synack::{self, Answer, Front, Header, Syn},
     tcp_header::TcpHeader,
@@ -38,7 +38,7 @@ const DECIDING: Flags = Flags::SYN.with(Flags::ACK).with(Flags::RST).with(Flags:
 
 /// From the uplink.
 #[inline(always)]
-pub fn from_world(ctx: &XdpContext) -> Result<Verdict, Verdict> {
+pub fn from_world(ctx: &XdpContext) -> Step<Verdict> {
     let eth = header::<EthHdr>(ctx, 0)?;
     let ip = header::<Ipv4Hdr>(ctx, ETHERNET)?;
     let tcp = header::<TcpHdr>(ctx, TCP_OFFSET)?;
@@ -98,7 +98,7 @@ const fn length(options: usize) -> usize {
 
 /// A header at an offset into the frame, in place.
 #[inline(always)]
-fn header<T>(ctx: &XdpContext, offset: usize) -> Result<&'static mut T, Verdict> {
+fn header<T>(ctx: &XdpContext, offset: usize) -> Step<&'static mut T> {
     // SAFETY: `within` has checked that all of it lies in the frame, where every pattern of bits is a header,
     // and no two are taken at overlapping offsets.
     within(ctx, offset, size_of::<T>()).map(|at| unsafe { &mut *(at as *mut T) })
@@ -106,13 +106,13 @@ fn header<T>(ctx: &XdpContext, offset: usize) -> Result<&'static mut T, Verdict>
 
 /// The address of `len` octets of the frame.
 #[inline(always)]
-fn within(ctx: &XdpContext, offset: usize, len: usize) -> Result<usize, Verdict> {
+fn within(ctx: &XdpContext, offset: usize, len: usize) -> Step<usize> {
     let at = ctx.data() + offset;
     if at + len > ctx.data_end() { Err(Verdict::Kernel) } else { Ok(at) }
 }
 
 #[inline(always)]
-fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> Result<(), Verdict> {
+fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> Step<()> {
     *area = [0; OPTION_ROOM];
     let mut nth = 0;
     while nth < MAX_OPTIONS_LEN {
@@ -128,7 +128,7 @@ fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> R
 }
 
 #[inline(always)]
-fn write_options(ctx: &XdpContext, len: usize, area: &[u8; OPTION_ROOM]) -> Result<(), Verdict> {
+fn write_options(ctx: &XdpContext, len: usize, area: &[u8; OPTION_ROOM]) -> Step<()> {
     let mut nth = 0;
     while nth < MAX_OPTIONS_LEN {
         if nth >= len {

@@ -17,7 +17,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
     ipv4,
-    packet::{ETHERNET, Packet, done, room},
+    packet::{ETHERNET, Packet, Step, done, room},
     segment::Segment,
     tcp_header::TcpHeader,
 };
@@ -87,7 +87,7 @@ pub fn answer<const L2: usize>(
     listener: &Listener,
     keys: &CookieKeys,
     now: u64,
-) -> Result<Seq, Verdict> {
+) -> Step<Seq> {
     let area = match packet.options(OPTIONS, segment.options) {
         Some(area) => area,
         None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
@@ -219,7 +219,7 @@ pub fn ip_header(key: &ClientKey, len: u16) -> Ipv4Hdr {
 
 /// Back to the neighbour that it came from.
 #[inline(always)]
-fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Result<(), Verdict> {
+fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
     if L2 != ETHERNET {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use network_types::{ip::Ipv6Hdr, tcp::TcpHdr};
 
 use crate::{
     admit, count, devices, flows, next_hops, options,
-    packet::{ETH_P_IPV6, Packet, now},
+    packet::{ETH_P_IPV6, Packet, Step, now},
     segment::Segment,
     storm::rages,
     upcall,
@@ -31,7 +31,7 @@ const PAUSE: u64 = 100_000_000;
 
 /// From the uplink.
 #[inline(always)]
-pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Result<Verdict, Verdict> {
+pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let segment = Segment::parse(packet)?;
     match flows::from_client(&segment.key) {
         None => admit::stranger(packet, &segment),
@@ -59,7 +59,7 @@ fn established<const L2: usize>(
     packet: &Packet<L2>,
     segment: &Segment,
     flow: &mut ToBackend,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     segment.trim(packet)?;
     let Segment { ip, tcp, flags, len, options: options_len, .. } = segment;
     let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;

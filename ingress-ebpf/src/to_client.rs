@@ -23,7 +23,7 @@ use network_types::{
 
 use crate::{
     count, devices, flows, headers, ipv4, next_hops, options,
-    packet::{ETH_P_IP, Packet, now},
+    packet::{ETH_P_IP, Packet, Step, now},
     storm::rages,
     tcp_header::TcpHeader,
     upcall,
@@ -48,10 +48,7 @@ const MAY_FRAGMENT: u32 = 1260;
 
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
 #[inline(always)]
-pub fn from_backend<const L2: usize>(
-    packet: &Packet<L2>,
-    ip: &mut Ipv6Hdr,
-) -> Result<Verdict, Verdict> {
+pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<Verdict> {
     if ip.next_hdr != TCP && !headers::take_off(packet, ip)? {
         return icmp_error(packet, ip);
     }
@@ -67,14 +64,14 @@ pub fn from_backend<const L2: usize>(
     let key = BackendKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
     match flows::from_backend(&key) {
         Some(flow) => established(packet, ip, &tcp, flow, len, headers),
-        None => stranger(packet, &key, tcp.flags()),
+        None => Ok(stranger(packet, &key, tcp.flags())),
     }
 }
 
 /// A packet to the NAT46 prefix that is not TCP: an ICMPv6 error about a packet of ours goes to the daemon, anything
 /// else is dropped.
 #[inline(always)]
-pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Result<Verdict, Verdict> {
+pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<Verdict> {
     let kind = *packet.read::<u8>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
@@ -116,7 +113,7 @@ fn established<const L2: usize>(
     flow: &mut ToClient,
     len: u32,
     headers: u32,
-) -> Result<Verdict, Verdict> {
+) -> Step<Verdict> {
     let uplink = devices::uplink().ok_or(Verdict::Drop(DropReason::SiteDown))?;
     if ip.hop_limit <= 1 {
         return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
@@ -173,19 +170,15 @@ fn established<const L2: usize>(
 
 /// A packet of no flow: of a handshake in the daemon's hands, or a stranger's.
 #[inline(always)]
-fn stranger<const L2: usize>(
-    packet: &Packet<L2>,
-    key: &BackendKey,
-    flags: Flags,
-) -> Result<Verdict, Verdict> {
+fn stranger<const L2: usize>(packet: &Packet<L2>, key: &BackendKey, flags: Flags) -> Verdict {
     // SAFETY: the value is not looked at.
     if unsafe { EXPECTED.get(key) }.is_some() {
-        return Ok(upcall::hand_up(packet, Upcall::Backend));
+        return upcall::hand_up(packet, Upcall::Backend);
     }
     if flags.contains(Flags::RST) {
-        return Err(Verdict::Drop(DropReason::StrayReset));
+        return Verdict::Drop(DropReason::StrayReset);
     }
-    Err(upcall::ask_answer(packet, Upcall::ResetBackend, DropReason::NoFlowFromSite))
+    upcall::ask_answer(packet, Upcall::ResetBackend, DropReason::NoFlowFromSite)
 }
 
 /// Tells the daemon that the backend has what the daemon owed it. A full ring keeps the watch on, and the
