@@ -71,16 +71,7 @@ pub fn refuse_by_ports<const L2: usize>(
 ) -> Verdict {
     let header_len = (ip.vihl & 0xf) as usize * 4;
     let mut ports = [0u8; 4];
-    // SAFETY: four octets are read into four.
-    let failed = unsafe {
-        aya_ebpf::helpers::bpf_skb_load_bytes(
-            packet.skb().cast(),
-            (L2 + header_len) as u32,
-            ports.as_mut_ptr().cast(),
-            4,
-        )
-    };
-    if failed != 0 {
+    if !packet.load(header_len, &mut ports) {
         return Verdict::Kernel;
     }
     let [a, b, c, d] = ports;

@@ -5,7 +5,7 @@ use aya_ebpf::{
         __sk_buff, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET,
         bpf_adj_room_mode::BPF_ADJ_ROOM_NET,
     },
-    helpers::{bpf_skb_adjust_room, bpf_skb_load_bytes},
+    helpers::bpf_skb_adjust_room,
 };
 use ingress_common::{
     checksum::Sum,
@@ -15,7 +15,7 @@ use ingress_common::{
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::packet::{Packet, Step, done, now};
+use crate::packet::{Packet, Step, done, load, now};
 
 /// Offset of the length, with next header and hop limit behind it.
 const PAYLOAD_LEN: usize = 4;
@@ -67,12 +67,8 @@ fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
             break;
         }
         let mut head = [0u8; 8];
-        // SAFETY: eight octets are read into eight.
-        let failed = unsafe {
-            let at = l2 + IPV6_LEN as u32 + offset as u32;
-            bpf_skb_load_bytes(skb.cast(), at, head.as_mut_ptr().cast(), head.len() as u32)
-        };
-        if failed != 0 || offset + 8 > payload || !is_left_out(kind, head) {
+        let loaded = load(skb, l2 + IPV6_LEN as u32 + offset as u32, &mut head);
+        if !loaded || offset + 8 > payload || !is_left_out(kind, head) {
             return 0;
         }
         let step = step(kind, head);

@@ -172,6 +172,13 @@ impl<const L2: usize> Packet<L2> {
         Some((start + L2 + offset) as *mut T)
     }
 
+    /// Copies `N` octets from `offset` on, even where they do not lie in the linear part; `false` where the packet has
+    /// not so many.
+    #[inline(always)]
+    pub fn load<const N: usize>(&self, offset: usize, into: &mut [u8; N]) -> bool {
+        load(self.skb, (L2 + offset) as u32, into)
+    }
+
     /// The `len` octets of TCP options at `offset`, in a room of zeros that this CPU has for them.
     #[inline(always)]
     pub fn options(&self, offset: usize, len: usize) -> Option<&'static mut [u8; OPTION_ROOM]> {
@@ -294,6 +301,16 @@ pub fn room() -> Option<&'static mut [u8; OPTION_ROOM]> {
     unsafe {
         *room = [0; OPTION_ROOM / 8];
         Some(&mut *room.cast())
+    }
+}
+
+/// Copies the `N` octets at `offset` into the frame, wherever in it they lie; `false` where the frame has not so many.
+/// For functions that are not inlined; others have [`Packet::load`].
+#[inline(always)]
+pub fn load<const N: usize>(skb: *mut __sk_buff, offset: u32, into: &mut [u8; N]) -> bool {
+    // SAFETY: `into` has room for the `N` octets, and the helper checks that the frame has as many.
+    unsafe {
+        bpf_skb_load_bytes(skb.cast(), offset, core::ptr::from_mut(into).cast(), N as u32) == 0
     }
 }
 

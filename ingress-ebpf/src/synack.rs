@@ -3,7 +3,7 @@
 //! Its checksum is changed, not computed: a packet from this very machine may carry one that the device has
 //! yet to fill in, and a program cannot see which kind it holds.
 
-use aya_ebpf::helpers::bpf_csum_diff;
+use aya_ebpf::helpers::{bpf_csum_diff, bpf_skb_store_bytes};
 use ingress_common::{
     checksum::Sum,
     cookie,
@@ -17,7 +17,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
     ipv4,
-    packet::{ETHERNET, Packet, Step, done, room},
+    packet::{ETHERNET, Packet, Step, done, load, room},
     segment::Segment,
     tcp_header::TcpHeader,
 };
@@ -224,24 +224,18 @@ fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
         return Ok(());
     }
     let mut addresses = [0u8; 12];
-    // SAFETY: twelve octets are read into twelve; tc packets of this program have an Ethernet header.
-    done(unsafe {
-        aya_ebpf::helpers::bpf_skb_load_bytes(
-            packet.skb().cast(),
-            0,
-            addresses.as_mut_ptr().cast(),
-            12,
-        )
-    })?;
+    if !load(packet.skb(), 0, &mut addresses) {
+        return Err(Verdict::Drop(DropReason::KernelRefused));
+    }
     let [a, b, c, d, e, f, g, h, i, j, k, l] = addresses;
     let swapped = [g, h, i, j, k, l, a, b, c, d, e, f];
-    // SAFETY: twelve octets are written from twelve.
+    // SAFETY: as many octets are written as `swapped` has.
     done(unsafe {
-        aya_ebpf::helpers::bpf_skb_store_bytes(
+        bpf_skb_store_bytes(
             packet.skb().cast(),
             0,
             swapped.as_ptr().cast(),
-            12,
+            swapped.len() as u32,
             0,
         )
     })

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_NO_PREALLOC},
-    helpers::{bpf_get_prandom_u32, bpf_skb_load_bytes},
+    helpers::bpf_get_prandom_u32,
     macros::map,
     maps::HashMap,
 };
@@ -23,7 +23,7 @@ use network_types::{
 
 use crate::{
     count, devices, flows, headers, ipv4, next_hops, options,
-    packet::{ETH_P_IP, Packet, Step, now},
+    packet::{ETH_P_IP, Packet, Step, load, now},
     storm::rages,
     tcp_header::TcpHeader,
     upcall,
@@ -88,11 +88,7 @@ pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<Ve
 #[inline(never)]
 fn is_ours(skb: *mut __sk_buff, l2: u32) -> bool {
     let mut quoted = [0u8; QUOTED_LEN];
-    // SAFETY: as many octets are read as there is room for.
-    let failed = unsafe {
-        bpf_skb_load_bytes(skb.cast(), l2 + QUOTED, quoted.as_mut_ptr().cast(), QUOTED_LEN as u32)
-    };
-    if failed != 0 || quoted[6] != TCP {
+    if !load(skb, l2 + QUOTED, &mut quoted) || quoted[6] != TCP {
         return false;
     }
     // SAFETY: `quoted` is a header and the ports behind it, all of which are octets.

@@ -1,13 +1,13 @@
 //! What an IPv6 packet carries, read from the kernel's buffer.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes};
+use aya_ebpf::bindings::__sk_buff;
 use ingress_common::{
     ip::IPV6_LEN,
     policy::{Octets, Upper},
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::packet::now;
+use crate::packet::{load, now};
 
 /// The packet behind the link's header.
 struct Skb {
@@ -32,15 +32,6 @@ pub fn read(skb: *mut __sk_buff, l2: u32, ip: &Ipv6Hdr, upper: &mut Upper) -> bo
 impl Octets for Skb {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> bool {
-        // SAFETY: as many octets are written as there is room for.
-        let failed = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                self.l2 + offset,
-                core::ptr::from_mut(into).cast(),
-                N as u32,
-            )
-        };
-        failed == 0
+        load(self.skb, self.l2 + offset, into)
     }
 }
