@@ -12,7 +12,7 @@ use crate::{
 };
 
 const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
-const CHECKSUM: usize = IPV6_LEN + 16;
+const CHECKSUM: usize = IPV6_LEN + tcp::CHECKSUM_OFFSET;
 
 /// Lowers the MSS option of a SYN behind a plain IPv6 header to what `mtu` carries.
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! ICMP errors from the world about packets that we sent on behalf of a backend.
 
 use ingress_common::{
+    icmp::v4,
     ip::{IPV4_LEN, TCP},
     maps::ClientKey,
     upcall::Upcall,
@@ -10,9 +11,6 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{admit, flows, packet::Packet, upcall};
 
-const DESTINATION_UNREACHABLE: u8 = 3;
-const TIME_EXCEEDED: u8 = 11;
-const PARAMETER_PROBLEM: u8 = 12;
 /// Where the quoted packet stands, and the ports behind its header.
 const QUOTED: usize = IPV4_LEN + 8;
 const PORTS: usize = QUOTED + IPV4_LEN;
@@ -23,7 +21,10 @@ const PORTS: usize = QUOTED + IPV4_LEN;
 pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict {
     let Some(kind) = packet.read::<u8>(IPV4_LEN) else { return Verdict::Kernel };
     let kind = *kind;
-    if kind != DESTINATION_UNREACHABLE && kind != TIME_EXCEEDED && kind != PARAMETER_PROBLEM {
+    if kind != v4::DESTINATION_UNREACHABLE
+        && kind != v4::TIME_EXCEEDED
+        && kind != v4::PARAMETER_PROBLEM
+    {
         return Verdict::Kernel;
     }
     let Some(quoted) = packet.read::<Ipv4Hdr>(QUOTED) else { return Verdict::Kernel };

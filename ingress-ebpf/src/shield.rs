@@ -19,13 +19,12 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
     admit, count, flows,
-    packet::{ETHERNET, Step, now, room},
+    packet::{ETH_P_IP, ETHERNET, Step, now, room},
     policy,
     synack::{self, Answer, Front, Header, Syn},
     tcp_header::TcpHeader,
 };
 
-const ETH_P_IP: u16 = 0x0800;
 const TCP_OFFSET: usize = ETHERNET + IPV4_LEN;
 const OPTIONS: usize = TCP_OFFSET + tcp::HEADER_LEN;
 /// The one bit beside the fragment offset that does not matter.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
-const CHECKSUM: usize = IPV4_LEN + 16;
+const CHECKSUM: usize = IPV4_LEN + tcp::CHECKSUM_OFFSET;
 /// Linux' default for packets of its own.
 const TTL: u8 = 64;
 const DONT_FRAGMENT: [u8; 2] = [0x40, 0];

@@ -1,6 +1,6 @@
 //! What network-types' TCP header keeps in bit fields, read as the octets that they are.
 
-use ingress_common::tcp::Flags;
+use ingress_common::tcp::{FLAGS_OFFSET, Flags};
 use network_types::tcp::TcpHdr;
 
 /// Fields of a TCP header.
@@ -28,13 +28,13 @@ pub trait TcpHeader {
 impl TcpHeader for TcpHdr {
     #[inline(always)]
     fn flags(&self) -> Flags {
-        // SAFETY: a TCP header has twenty octets, and the flags are the fourteenth.
-        Flags(unsafe { *core::ptr::from_ref(self).cast::<u8>().add(13) })
+        // SAFETY: the offset is within the twenty octets of a TCP header.
+        Flags(unsafe { *core::ptr::from_ref(self).cast::<u8>().add(FLAGS_OFFSET) })
     }
 
     #[inline(always)]
     fn offset_octet(&self) -> u8 {
-        // SAFETY: as in `flags`; it is the thirteenth octet.
-        unsafe { *core::ptr::from_ref(self).cast::<u8>().add(12) }
+        // SAFETY: as in `flags`; it is the octet before them.
+        unsafe { *core::ptr::from_ref(self).cast::<u8>().add(FLAGS_OFFSET - 1) }
     }
 }

@@ -2,7 +2,7 @@
 
 use ingress_common::{
     checksum::Sum,
-    ip::{IPV4_LEN, TCP},
+    ip::{IPV4_LEN, TCP, TRANSLATION_GROWTH},
     maps::{ClientKey, ToBackend},
     splice::{Fields, OptionShift},
     storm::{self, End},
@@ -22,9 +22,9 @@ use crate::{
 
 /// Where the TCP options stand, and the checksum.
 const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
-const CHECKSUM: usize = IPV4_LEN + 16;
-/// What the network header gains.
-const GROWTH: i32 = 20;
+const CHECKSUM: usize = IPV4_LEN + tcp::CHECKSUM_OFFSET;
+/// What the network header gains, in octets.
+const GROWTH: i32 = TRANSLATION_GROWTH as i32;
 /// A client that exceeds the backend's MSS is told so only after this silence, in nanoseconds, which suggests a lost
 /// segment; not while everything gets through.
 const PAUSE: u64 = 100_000_000;

@@ -8,7 +8,8 @@ use aya_ebpf::{
 };
 use ingress_common::{
     checksum::Sum,
-    ip::{ICMPV6, IPV6_LEN, TCP},
+    icmp::v6,
+    ip::{ICMPV6, IPV6_LEN, TCP, TRANSLATION_GROWTH},
     maps::{BackendKey, ToClient, WATCH_RANGE},
     splice::{Fields, OptionShift},
     storm::{self, End},
@@ -33,16 +34,14 @@ use crate::{
 #[map]
 static EXPECTED: HashMap<BackendKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);
 
-/// The first ICMPv6 type that is no error (RFC 4443 §2.1).
-const FIRST_INFORMATIONAL: u8 = 128;
 /// Where the TCP options stand, and the checksum.
 const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
-const CHECKSUM: usize = IPV6_LEN + 16;
+const CHECKSUM: usize = IPV6_LEN + tcp::CHECKSUM_OFFSET;
 /// Where an ICMPv6 error quotes a packet, and what of that says whose it is: the IPv6 header and the ports.
 const QUOTED: u32 = IPV6_LEN as u32 + 8;
 const QUOTED_LEN: usize = IPV6_LEN + 4;
-/// What the network header loses.
-const SHRINKAGE: i32 = -20;
+/// What the network header gains, in octets: it shrinks.
+const GROWTH: i32 = -(TRANSLATION_GROWTH as i32);
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
 const MAY_FRAGMENT: u32 = 1260;
 
@@ -73,7 +72,7 @@ pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> S
 #[inline(always)]
 pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<Verdict> {
     let kind = *packet.read::<u8>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
-    if ip.next_hdr != ICMPV6 || kind >= FIRST_INFORMATIONAL {
+    if ip.next_hdr != ICMPV6 || kind >= v6::FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
     if !is_ours(packet.skb(), L2 as u32) {
@@ -114,7 +113,7 @@ fn established<const L2: usize>(
     if ip.hop_limit <= 1 {
         return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
     }
-    if !packet.fits(uplink.mtu, len, headers, SHRINKAGE) {
+    if !packet.fits(uplink.mtu, len, headers, GROWTH) {
         return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
     }
     let flags = tcp.flags();
@@ -144,8 +143,8 @@ fn established<const L2: usize>(
     packet.change_checksum(CHECKSUM, new.change_from(old).plus(moved))?;
     packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
 
-    let v4_len = len - 20;
-    let largest = packet.largest(len, headers) - 20;
+    let v4_len = len - TRANSLATION_GROWTH;
+    let largest = packet.largest(len, headers) - TRANSLATION_GROWTH;
     let header = ip_header(ip, flow, v4_len, largest);
     packet.change_protocol(ETH_P_IP)?;
     packet.write(0, &header)?;

@@ -19,32 +19,33 @@ pub use tables::{
 };
 pub use upper::{Octets, Piece, Upper};
 
-use crate::ip::{TCP, UDP};
+use crate::{
+    icmp::v6,
+    ip::{TCP, UDP},
+};
 
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
 /// Destination Unreachable to Parameter Problem.
-const ERRORS: core::ops::RangeInclusive<u8> = 1..=4;
+const ERRORS: core::ops::RangeInclusive<u8> = v6::DESTINATION_UNREACHABLE..=v6::PARAMETER_PROBLEM;
 
 /// What an ICMPv6 message from outside is to the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Icmp {
     /// An error or an answer: passes always. Without errors, path MTU discovery dies silently.
     Passes,
-    /// Asks something that may be asked of every host (RFC 4890 §4.3.1), if not by everybody.
+    /// Asks something that may be asked of every host (RFC 4890 §4.3.1), though perhaps not by everybody.
     Echo,
     /// Passes if a rule says so.
     Other,
 }
 
 impl Icmp {
-    /// By the message's type.
+    /// What a message of this type is.
     #[inline(always)]
     #[must_use]
     pub fn of(kind: u8) -> Self {
-        if kind == ECHO_REPLY || ERRORS.contains(&kind) {
+        if kind == v6::ECHO_REPLY || ERRORS.contains(&kind) {
             Self::Passes
-        } else if kind == ECHO_REQUEST {
+        } else if kind == v6::ECHO_REQUEST {
             Self::Echo
         } else {
             Self::Other

@@ -3,12 +3,12 @@
 use super::{Fragment, MOST_HEADERS, has_ports, is_header, step};
 use crate::{
     ip::{ICMPV6, IPV6_LEN, TCP},
-    tcp::Flags,
+    tcp::{FLAGS_OFFSET, Flags},
     verifier::{forget, opaque},
 };
 
-/// Offset of the flags in a TCP header.
-const FLAGS: u32 = 13;
+/// Offset of the flags in a TCP header, in octets.
+const FLAGS: u32 = FLAGS_OFFSET as u32;
 /// The highest that a walk over [`MOST_HEADERS`] can get, rounded up.
 const FARTHEST: u64 = 0x7fff;
 

@@ -11,15 +11,19 @@ pub(crate) use places::{four, put};
 
 use crate::ip::IPV6_LEN;
 
-/// Length of a TCP header without options, in bytes.
+/// Length of a TCP header without options, in octets.
 pub const HEADER_LEN: usize = 20;
-/// The most bytes that options can take: data offset 15 words, less the fixed header.
+/// Offset of the flags in a TCP header, in octets.
+pub const FLAGS_OFFSET: usize = 13;
+/// Offset of the checksum in a TCP header, in octets.
+pub const CHECKSUM_OFFSET: usize = 16;
+/// The most octets that options can take: data offset 15 words, less the fixed header.
 pub const MAX_OPTIONS_LEN: usize = 40;
 /// The largest window scale that RFC 7323 §2.3 allows.
 pub const MAX_WINDOW_SCALE: u8 = 14;
 /// The MSS a peer means when it sends no MSS option, over IPv4 (RFC 9293 §3.7.1).
 pub const DEFAULT_MSS: u16 = 536;
-/// The same over IPv6.
+/// The MSS a peer means when it sends no MSS option, over IPv6.
 pub const DEFAULT_MSS_V6: u16 = 1220;
 /// What an IPv6 and a TCP header, both without more, take of an MTU, in octets.
 pub const HEADERS_V6: u32 = (IPV6_LEN + HEADER_LEN) as u32;

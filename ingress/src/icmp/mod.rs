@@ -20,6 +20,7 @@ pub use to_v6::to_v6;
 
 use ingress_common::{
     checksum::{Sum, pseudo_v6},
+    icmp::v6,
     ip::{ICMP, ICMPV6, IPV4_LEN, IPV6_LEAST_MTU, IPV6_LEN},
 };
 
@@ -55,7 +56,7 @@ pub fn is_intact_v6(packet: &[u8]) -> bool {
 #[must_use]
 pub fn packet_too_big(packet: &[u8]) -> Option<u32> {
     let header = packet.get(IPV6_LEN..)?.first_chunk::<ICMP_LEN>()?;
-    let [2, _, _, _, a, b, c, d] = *header else { return None };
+    let [v6::PACKET_TOO_BIG, _, _, _, a, b, c, d] = *header else { return None };
     Some(u32::from_be_bytes([a, b, c, d]))
 }
 

@@ -5,7 +5,7 @@ use ingress_common::{
     ip::{IPV4_LEN, IPV6_LEN, TCP},
     maps::{BackendKey, ClientKey},
     splice::OptionShift,
-    tcp::{HEADER_LEN, OPTION_ROOM},
+    tcp::{CHECKSUM_OFFSET, HEADER_LEN, OPTION_ROOM},
 };
 
 use super::{ICMP_LEN, Spliced};
@@ -118,10 +118,10 @@ fn shift(tcp: &mut [u8], at: usize, by: u32, options: &OptionShift, addresses: S
     let old: [u8; 4] = octets(field);
     let new = u32::from_be_bytes(old).wrapping_add(by).to_be_bytes();
     tcp[at..at + 4].copy_from_slice(&new);
-    if let Some(checksum) = tcp.get(16..18) {
+    if let Some(checksum) = tcp.get(CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2) {
         let change = addresses.plus(Sum::default().sub4(old).add4(new));
         let checksum = change.update(octets(checksum));
-        tcp[16..18].copy_from_slice(&checksum);
+        tcp[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum);
     }
     let header = tcp.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
     if let Some(area) = tcp.get_mut(HEADER_LEN..header) {
@@ -129,8 +129,8 @@ fn shift(tcp: &mut [u8], at: usize, by: u32, options: &OptionShift, addresses: S
         room[..area.len()].copy_from_slice(area);
         if let Some(change) = options.apply(&mut room, area.len()) {
             area.copy_from_slice(&room[..area.len()]);
-            let checksum = change.update(octets(&tcp[16..]));
-            tcp[16..18].copy_from_slice(&checksum);
+            let checksum = change.update(octets(&tcp[CHECKSUM_OFFSET..]));
+            tcp[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&checksum);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! An ICMPv6 error from a site, for the client (RFC 7915 §5.2).
 
-use ingress_common::ip::IPV6_LEN;
+use ingress_common::{
+    icmp::{v4, v6},
+    ip::{IPV6_LEN, TRANSLATION_GROWTH},
+};
 
 use super::{Error, ICMP_LEN, Mtus, QuotedV6, Spliced};
 
@@ -18,20 +21,34 @@ pub fn to_v4(packet: &[u8], flow: &Spliced, mtus: Mtus) -> Option<Vec<u8>> {
 fn translate(header: &[u8], mtus: Mtus) -> Option<Error> {
     let (kind, code) = (header[0], header[1]);
     let detail = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    let plain = |kind, code| Some(Error { kind, code, detail: [0; 4] });
+    let error = |kind, code, detail| Some(Error { kind, code, detail });
+    let unreachable = |code| error(v4::DESTINATION_UNREACHABLE, code, [0; 4]);
     match (kind, code) {
-        // No route, beyond scope, address unreachable: host unreachable.
-        (1, 0 | 2 | 3) => plain(3, 1),
-        (1, 1) => plain(3, 10),
-        (1, 4) => plain(3, 3),
-        (2, _) => {
-            let mtu = detail.min(mtus.tunnel).saturating_sub(20).min(mtus.uplink);
-            let [a, b] = u16::try_from(mtu).unwrap_or(u16::MAX).to_be_bytes();
-            Some(Error { kind: 3, code: 4, detail: [0, 0, a, b] })
+        (
+            v6::DESTINATION_UNREACHABLE,
+            v6::NO_ROUTE | v6::BEYOND_SCOPE | v6::ADDRESS_UNREACHABLE,
+        ) => unreachable(v4::HOST_UNREACHABLE),
+        (v6::DESTINATION_UNREACHABLE, v6::ADMINISTRATIVELY_PROHIBITED) => {
+            unreachable(v4::HOST_PROHIBITED)
         }
-        (3, 0 | 1) => plain(11, code),
-        (4, 0) => pointer(detail).map(|at| Error { kind: 12, code: 0, detail: [at, 0, 0, 0] }),
-        (4, 1) => plain(3, 2),
+        (v6::DESTINATION_UNREACHABLE, v6::PORT_UNREACHABLE) => unreachable(v4::PORT_UNREACHABLE),
+        (v6::PACKET_TOO_BIG, _) => {
+            let mtu = detail.min(mtus.tunnel).saturating_sub(TRANSLATION_GROWTH).min(mtus.uplink);
+            let [a, b] = u16::try_from(mtu).unwrap_or(u16::MAX).to_be_bytes();
+            error(v4::DESTINATION_UNREACHABLE, v4::FRAGMENTATION_NEEDED, [0, 0, a, b])
+        }
+        (v6::TIME_EXCEEDED, v6::HOP_LIMIT_EXCEEDED) => {
+            error(v4::TIME_EXCEEDED, v4::TTL_EXCEEDED, [0; 4])
+        }
+        (v6::TIME_EXCEEDED, v6::REASSEMBLY_TIME_EXCEEDED) => {
+            error(v4::TIME_EXCEEDED, v4::REASSEMBLY_TIME_EXCEEDED, [0; 4])
+        }
+        (v6::PARAMETER_PROBLEM, v6::ERRONEOUS_FIELD) => {
+            error(v4::PARAMETER_PROBLEM, v4::POINTER, [pointer(detail)?, 0, 0, 0])
+        }
+        (v6::PARAMETER_PROBLEM, v6::UNRECOGNIZED_NEXT_HEADER) => {
+            unreachable(v4::PROTOCOL_UNREACHABLE)
+        }
         _ => None,
     }
 }
