@@ -8,6 +8,7 @@
 pub mod addr;
 pub mod checksum;
 pub mod cookie;
+pub mod heartbeat;
 pub mod icmp;
 pub mod ip;
 pub mod maps;

@@ -7,11 +7,11 @@
 
 use crate::tcp::Flags;
 
-/// An answer that takes longer is none.
+/// An acknowledgment that comes later than this after the other end's is no answer to it, in nanoseconds.
 const PROMPT: u64 = 250_000_000;
-/// So many answers in a row are a storm,
+/// How many answers in a row make a storm, if they also go on for [`LASTING`].
 const STORM: u16 = 128;
-/// if they go on for so long. What both sides have on the way is less.
+/// How long answers must go on to be a storm, in milliseconds. Those to what both ends have on the way end sooner.
 const LASTING: u32 = 2000;
 
 /// Which end sent an acknowledgment.
@@ -42,20 +42,21 @@ pub struct Bare {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
-    /// By [`End`].
+    /// The last acknowledgment of each end, by [`End`].
     pub last: [Bare; 2],
     /// When one was last repeated, in nanoseconds since boot.
     pub repeated: u64,
     /// When they began to be repeated, in milliseconds since boot, modulo 2^32.
     pub since: u32,
-    /// By whom one was last repeated.
+    /// The [`End`] that last repeated one.
     pub by: u16,
     /// How often in a row the other end was prompt, up to a storm's worth.
     pub answers: u16,
 }
 
-/// Slots of `STORMS`.
-pub const SLOTS: u32 = 4096;
+/// Slots of `STORMS`: as many as this number of bits tells apart.
+pub const SLOTS: u32 = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 12;
 
 /// The slot of a flow, by its client's address and the two ports.
 #[inline(always)]
@@ -64,7 +65,7 @@ pub const fn slot(client: [u8; 4], client_port: [u8; 2], listen_port: [u8; 2]) -
     let ports =
         (u16::from_be_bytes(client_port) as u32) << 16 | u16::from_be_bytes(listen_port) as u32;
     let mixed = (u32::from_be_bytes(client) ^ ports.rotate_left(7)).wrapping_mul(0x9e37_79b1);
-    mixed >> 20
+    mixed >> (u32::BITS - SLOT_BITS)
 }
 
 /// Whether a segment is one that can be part of a storm: an acknowledgment and nothing else. SACK tells something
@@ -77,7 +78,7 @@ pub const fn is_bare(flags: Flags, payload: u32, options: usize, timestamps: boo
 }
 
 impl Bare {
-    /// Of a segment's fields.
+    /// An acknowledgment with these fields.
     #[inline(always)]
     #[must_use]
     pub const fn new(seq: [u8; 4], ack: [u8; 4], window: [u8; 2]) -> Self {

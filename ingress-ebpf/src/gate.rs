@@ -54,10 +54,10 @@ pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<()> {
     let scratch = scratch().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
     // One after the other and not one within the other: the stacks of functions that call each other add up.
     let readable = upper::read(packet.skb(), L2 as u32, ip, &mut scratch.upper);
-    match judge_entry(ip, scratch, settings.0, readable) {
-        ADMITTED => Ok(()),
-        DENIED => Err(Verdict::Drop(DropReason::ClientDenied)),
-        _ => Err(Verdict::Drop(DropReason::PolicyClosed)),
+    match Judgement::from_number(judge_entry(ip, scratch, settings.0, readable)) {
+        Judgement::Admitted => Ok(()),
+        Judgement::ClientDenied => Err(Verdict::Drop(DropReason::ClientDenied)),
+        Judgement::Closed => Err(Verdict::Drop(DropReason::PolicyClosed)),
     }
 }
 
@@ -74,61 +74,71 @@ pub fn leave<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
     }
 }
 
-/// What [`judge_entry`] says; a function that is verified by itself returns a number.
-const ADMITTED: u32 = 0;
-const DENIED: u32 = 1;
-const CLOSED: u32 = 2;
-
+/// A [`Judgement`] as its number: a function that is verified by itself returns one.
 #[inline(never)]
 fn judge_entry(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: u64, readable: bool) -> u32 {
-    let settings = Settings(settings);
-    if readable && scratch.upper.piece == Piece::Later && begun(ip, scratch) {
-        return ADMITTED;
-    }
-    if !readable || scratch.upper.piece == Piece::Later {
-        // Of which service this is, nobody can tell.
-        return if !client_may(settings, &InForce(settings.set()), &ip.src_addr) {
-            DENIED
-        } else if settings.is_closed() {
-            CLOSED
-        } else {
-            ADMITTED
-        };
-    }
-    let verdict = judge_whole(ip, scratch, settings);
-    if verdict == ADMITTED && scratch.upper.piece == Piece::First {
-        note_fragment(ip, scratch);
-    }
-    verdict
+    judge_piece(ip, scratch, Settings(settings), readable) as u32
 }
 
 #[inline(always)]
-fn judge_whole(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: Settings) -> u32 {
+fn judge_piece(
+    ip: &Ipv6Hdr,
+    scratch: &mut Scratch,
+    settings: Settings,
+    readable: bool,
+) -> Judgement {
+    if readable && scratch.upper.piece == Piece::Later && begun(ip, scratch) {
+        return Judgement::Admitted;
+    }
+    if !readable || scratch.upper.piece == Piece::Later {
+        // Nobody can tell which service this is for.
+        return if !client_may(settings, &InForce(settings.set()), &ip.src_addr) {
+            Judgement::ClientDenied
+        } else if settings.is_closed() {
+            Judgement::Closed
+        } else {
+            Judgement::Admitted
+        };
+    }
+    let judgement = judge_with_ports(ip, scratch, settings);
+    if judgement == Judgement::Admitted && scratch.upper.piece == Piece::First {
+        note_fragment(ip, scratch);
+    }
+    judgement
+}
+
+#[inline(always)]
+fn judge_with_ports(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: Settings) -> Judgement {
     let rules = InForce(settings.set());
     let Upper { protocol, flags, kind, ports: [outside_port, inside_port], .. } = scratch.upper;
     if protocol == ICMPV6 {
         match Icmp::of(kind) {
-            Icmp::Passes => return ADMITTED,
-            Icmp::Echo if client_may(settings, &rules, &ip.src_addr) => return ADMITTED,
-            Icmp::Echo => return DENIED,
+            Icmp::Passes => return Judgement::Admitted,
+            Icmp::Echo if client_may(settings, &rules, &ip.src_addr) => {
+                return Judgement::Admitted;
+            }
+            Icmp::Echo => return Judgement::ClientDenied,
             Icmp::Other => {}
         }
     } else {
         let ends = (&ip.dst_addr, inside_port, &ip.src_addr, outside_port);
         let connection = connection(scratch, ends);
         if connection.is_some_and(|it| it.answers(protocol, flags, now())) {
-            return ADMITTED;
+            return Judgement::Admitted;
         }
     }
     let (outside, inside) = (&ip.src_addr, &ip.dst_addr);
     let approach = Approach { outside, inside, protocol, port: inside_port };
-    let refusal = match judge(settings, &rules, &approach) {
-        Judgement::Admitted => return ADMITTED,
-        Judgement::ClientDenied => DENIED,
-        Judgement::Closed => CLOSED,
-    };
+    let judgement = judge(settings, &rules, &approach);
+    if judgement == Judgement::Admitted {
+        return judgement;
+    }
     let (changed, now) = policy::changed();
-    if may_have_begun_before(protocol, flags, changed, now) { ADMITTED } else { refusal }
+    if may_have_begun_before(protocol, flags, changed, now) {
+        Judgement::Admitted
+    } else {
+        judgement
+    }
 }
 
 /// What it returns says nothing; older verifiers want a number.

@@ -5,7 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LpmTrie, lpm_trie::Key},
 };
-use ingress_common::policy::{self, Place, Rules, Service, Settings, Source, mapped};
+use ingress_common::policy::{
+    self, MAX_SERVICES, MAX_SOURCES, MAX_TARGETS, Place, Rules, Service, Settings, Source, mapped,
+};
 
 use crate::packet::now;
 
@@ -15,11 +17,11 @@ static POLICY: Array<Settings> = Array::pinned(1, 0);
 #[map]
 static POLICY_CHANGED: Array<u64> = Array::pinned(1, 0);
 #[map]
-static TARGETS: LpmTrie<Place, u32> = LpmTrie::pinned(1 << 14, 0);
+static TARGETS: LpmTrie<Place, u32> = LpmTrie::pinned(MAX_TARGETS, 0);
 #[map]
-static SERVICES: LpmTrie<Service, u32> = LpmTrie::pinned(1 << 16, 0);
+static SERVICES: LpmTrie<Service, u32> = LpmTrie::pinned(MAX_SERVICES, 0);
 #[map]
-static SOURCES: LpmTrie<Source, u32> = LpmTrie::pinned(1 << 17, 0);
+static SOURCES: LpmTrie<Source, u32> = LpmTrie::pinned(MAX_SOURCES, 0);
 
 /// What is in force. For a packet that may pass because everything may, this is the whole price.
 #[inline(always)]

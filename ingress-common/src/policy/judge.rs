@@ -12,28 +12,42 @@ pub trait Rules {
     fn group(&self, services: u32, protocol: u8, port: [u8; 2]) -> Option<u32>;
 }
 
-/// Where a packet from outside wants to go.
+/// A packet from outside, as the rules see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Approach<'a> {
-    /// From whom.
+    /// The sender's address.
     pub outside: &'a [u8; 16],
-    /// To whom.
+    /// The receiver's address, in a site.
     pub inside: &'a [u8; 16],
-    /// By which protocol.
+    /// The protocol behind the extension headers.
     pub protocol: u8,
-    /// To which port; zero where there is none.
+    /// The receiver's port; zero where the protocol has none.
     pub port: [u8; 2],
 }
 
-/// The answer.
+/// Whether a packet from outside may pass.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// It may.
-    Admitted,
-    /// Not from there.
-    ClientDenied,
+    Admitted = 0,
+    /// Not from this client.
+    ClientDenied = 1,
     /// No rule lets it in.
-    Closed,
+    Closed = 2,
+}
+
+impl Judgement {
+    /// The judgement that a number stands for; an unknown one lets nothing in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Admitted,
+            1 => Self::ClientDenied,
+            _ => Self::Closed,
+        }
+    }
 }
 
 /// Whether the lists of clients let an address connect.
@@ -48,7 +62,7 @@ pub fn client_may<R: Rules>(settings: Settings, rules: &R, address: &[u8; 16]) -
     }
 }
 
-/// Judges it. A client that is denied stays so, whatever rule there is.
+/// Judges a packet by the lists of clients and by the rules. A client that is denied stays so, whatever rule there is.
 #[inline(always)]
 pub fn judge<R: Rules>(settings: Settings, rules: &R, approach: &Approach<'_>) -> Judgement {
     let Approach { outside, inside, protocol, port } = *approach;
@@ -63,5 +77,18 @@ pub fn judge<R: Rules>(settings: Settings, rules: &R, approach: &Approach<'_>) -
         Some(EVERYBODY) => Judgement::Admitted,
         Some(group) if rules.source(group, outside) == Some(true) => Judgement::Admitted,
         Some(_) | None => Judgement::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judgements_go_through_their_numbers() {
+        for judgement in [Judgement::Admitted, Judgement::ClientDenied, Judgement::Closed] {
+            assert_eq!(Judgement::from_number(judgement as u32), judgement);
+        }
+        assert_eq!(Judgement::from_number(3), Judgement::Closed);
     }
 }

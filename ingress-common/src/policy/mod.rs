@@ -15,7 +15,8 @@ pub use connection::{
 pub use headers::{Fragment, MOST_HEADERS, Step, is_header, is_left_out, step};
 pub use judge::{Approach, Judgement, Rules, client_may, judge};
 pub use tables::{
-    ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, Place, Service, Settings, Source, mapped,
+    ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, MAX_SERVICES, MAX_SOURCES, MAX_TARGETS,
+    Place, Service, Settings, Source, mapped,
 };
 pub use upper::{Octets, Piece, Upper};
 

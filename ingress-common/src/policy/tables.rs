@@ -1,6 +1,14 @@
 //! The types in the policy's maps. All integers in keys of tries are in network order, since a trie compares
 //! from the first bit on; each key begins with the number of the rule set that it belongs to.
 
+/// Entries of `TARGETS`. All three tries have room for two rule sets of half their size: the one in force, and the one
+/// that takes its place.
+pub const MAX_TARGETS: u32 = 1 << 14;
+/// Entries of `SERVICES`.
+pub const MAX_SERVICES: u32 = 1 << 16;
+/// Entries of `SOURCES`.
+pub const MAX_SOURCES: u32 = 1 << 17;
+
 /// The group of services that everybody may use.
 pub const EVERYBODY: u32 = 0;
 /// The group under which `SOURCES` has `deny_clients` and `allow_clients`. No service has it.

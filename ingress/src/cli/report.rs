@@ -1,5 +1,8 @@
 //! The daemon's answers as tables.
 
+use std::time::Duration;
+
+use ingress_common::heartbeat;
 use serde::Serialize;
 
 use super::{
@@ -12,8 +15,8 @@ use crate::control::{
     Reload, SiteStatus, Stats, Status,
 };
 
-/// From then on the programs take the daemon for gone.
-const HEARTBEAT_LIMIT: f64 = 3.0;
+/// The silence after which the programs take the daemon for gone, in seconds.
+const HEARTBEAT_LIMIT: f64 = Duration::from_nanos(heartbeat::LIMIT).as_secs_f64();
 
 #[derive(Serialize)]
 pub(super) struct Killed {

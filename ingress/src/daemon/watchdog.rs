@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+use ingress_common::heartbeat;
 use sd_notify::NotifyState;
 
 use super::{clock::boot_nanos, shared::Shared};
 
-/// The programs, too, take an engine without a beat for gone after this.
-const FRESH: Duration = Duration::from_secs(3);
+/// An engine without a beat for so long is taken for gone, by the programs, too.
+const FRESH: Duration = Duration::from_nanos(heartbeat::LIMIT);
 
 /// Starts the thread, where systemd wants to be told.
 pub fn start(shared: Arc<Shared>) {

@@ -13,16 +13,18 @@ use std::{
     fmt,
 };
 
-use ingress_common::policy::{EVERYBODY, LISTED_CLIENTS, mapped};
+use ingress_common::policy::{
+    EVERYBODY, LISTED_CLIENTS, MAX_SERVICES, MAX_SOURCES, MAX_TARGETS, mapped,
+};
 use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::{Allow, Ipv6Policy, Policy};
 pub use ports::Ports;
 
 /// Entries of one rule set that the maps have room for, beside those of the set before.
-const MOST_TARGETS: usize = 1 << 13;
-const MOST_SERVICES: usize = 1 << 15;
-const MOST_SOURCES: usize = 1 << 16;
+const MOST_TARGETS: usize = MAX_TARGETS as usize / 2;
+const MOST_SERVICES: usize = MAX_SERVICES as usize / 2;
+const MOST_SOURCES: usize = MAX_SOURCES as usize / 2;
 
 /// What the tries hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
