@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod ip;
 pub mod maps;
 pub mod policy;
+pub mod rate;
 mod siphash;
 pub mod splice;
 pub mod storm;

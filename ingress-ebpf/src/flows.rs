@@ -3,10 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
-use ingress_common::{
-    maps::{BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, Host, ToBackend, ToClient},
-    tcp::Flags,
-};
+use ingress_common::maps::{BackendKey, ClientKey, Host, ToBackend, ToClient};
 
 #[map]
 static FLOWS: HashMap<ClientKey, ToBackend> = HashMap::pinned(1 << 20, BPF_F_NO_PREALLOC);
@@ -41,15 +38,4 @@ pub fn add(counter: &mut u64, amount: u64) {
         asm!("lock *(u64 *)({counter} + 0) += {amount}",
             counter = in(reg) core::ptr::from_mut(counter), amount = in(reg) amount);
     }
-}
-
-/// This half's closing marks after a segment. One without RST clears the mark of an earlier RST: that was forged, or not
-/// accepted (RFC 7857 §2.2).
-#[inline(always)]
-pub fn closing(before: u8, flags: Flags) -> u8 {
-    let mut closing = before;
-    if flags.contains(Flags::FIN) {
-        closing |= CLOSING_FIN;
-    }
-    if flags.contains(Flags::RST) { closing | CLOSING_RST } else { closing & !CLOSING_RST }
 }

@@ -3,7 +3,7 @@
 use ingress_common::{
     checksum::Sum,
     ip::{IPV4_LEN, TCP, TRANSLATION_GROWTH},
-    maps::{ClientKey, ToBackend},
+    maps::{ClientKey, ToBackend, closing_after},
     splice::{Fields, OptionShift},
     storm::{self, End},
     tcp::{self, Flags},
@@ -35,23 +35,11 @@ pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let segment = Segment::parse(packet)?;
     match flows::from_client(&segment.key) {
         None => admit::stranger(packet, &segment),
-        Some(flow) if opens_anew(&segment, flow) => admit::again(packet, &segment, flow),
+        Some(flow) if flow.is_opened_anew_by(segment.flags, segment.tcp.ack_seq) => {
+            admit::again(packet, &segment, flow)
+        }
         Some(flow) => established(packet, &segment, flow),
     }
-}
-
-/// Whether a packet on a known tuple belongs to a later connection: its SYN, or the acknowledgment of the
-/// cookie that a later SYN was answered with.
-#[inline(always)]
-fn opens_anew(segment: &Segment, flow: &ToBackend) -> bool {
-    if segment.flags.contains(Flags::SYN) {
-        return true;
-    }
-    if flow.reopened == [0; 4] {
-        return false;
-    }
-    let cookie = u32::from_be_bytes(segment.tcp.ack_seq).wrapping_sub(1);
-    cookie == u32::from_be_bytes(flow.reopened)
 }
 
 #[inline(always)]
@@ -122,7 +110,7 @@ fn established<const L2: usize>(
     );
 
     flow.last_seen = now();
-    flow.closing = flows::closing(flow.closing, *flags);
+    flow.closing = closing_after(flow.closing, *flags);
     flows::add(&mut flow.packets, packet.segments());
     flows::add(&mut flow.bytes, *len as u64);
     count::traffic(Traffic::Nat46In, packet.segments(), *len as u64);

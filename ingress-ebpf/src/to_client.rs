@@ -10,10 +10,10 @@ use ingress_common::{
     checksum::Sum,
     icmp::v6,
     ip::{ICMPV6, IPV6_LEN, TCP, TRANSLATION_GROWTH},
-    maps::{BackendKey, ToClient, WATCH_RANGE},
+    maps::{BackendKey, ToClient, closing_after},
     splice::{Fields, OptionShift},
     storm::{self, End},
-    tcp::{self, Flags, Seq},
+    tcp::{self, Flags},
     upcall::Upcall,
     verdict::{DropReason, Traffic, Verdict},
 };
@@ -155,7 +155,7 @@ fn established<const L2: usize>(
     packet.add_to_packet_sum(Sum(!gone.fold() as u32));
 
     flow.last_seen = now();
-    flow.closing = flows::closing(flow.closing, flags);
+    flow.closing = closing_after(flow.closing, flags);
     flows::add(&mut flow.packets, packet.segments());
     flows::add(&mut flow.bytes, v4_len as u64);
     count::traffic(Traffic::Nat46Out, packet.segments(), v4_len as u64);
@@ -180,10 +180,7 @@ fn stranger<const L2: usize>(packet: &Packet<L2>, key: &BackendKey, flags: Flags
 /// next acknowledgment tries again.
 #[inline(always)]
 fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow: &mut ToClient) {
-    let ack = Seq(u32::from_be_bytes(tcp.ack_seq));
-    // An acknowledgment far ahead is none of this connection, but of an older one on the same tuple.
-    let ahead = ack.since(Seq(u32::from_be_bytes(flow.watched)));
-    if !(0..WATCH_RANGE as i32).contains(&ahead) {
+    if !flow.is_watched_covered_by(tcp.ack_seq) {
         return;
     }
     match upcall::hand_up(packet, Upcall::Acknowledged) {

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     maps::Bucket,
+    rate::Rate,
     upcall::{Header, LARGE, SMALL, Upcall},
     verdict::{DropReason, Verdict},
     verifier::opaque,
@@ -19,16 +20,17 @@ use crate::packet::{Packet, now};
 static UPCALLS: RingBuf = RingBuf::pinned(8 << 20, 0);
 #[map]
 static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
-/// The same for packets of flows: strangers cannot use it up, and so break a flow's path MTU discovery.
+/// The bucket for packets of flows, apart from `ANSWERS`: strangers cannot use it up, and so break a flow's path MTU
+/// discovery.
 #[map]
 static REPORTS: Array<Bucket> = Array::pinned(1, 0);
-/// By neighbourhood (/24) of clients, so that one cannot fill the ring for all.
+/// A bucket for each neighbourhood (/24) of clients, so that one cannot fill the ring for all.
 #[map]
 static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 
 /// What a record of its whole room takes of a neighbourhood's share, against a small one.
 const LARGE_COST: u64 = (LARGE / SMALL) as u64;
-/// Answers a second that strangers can make the daemon send, and how many at once; and the same of flows.
+/// What strangers can make the daemon answer: 1000 a second, 200 at once; and as much again for flows.
 const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
 /// Segments that one neighbourhood of clients can hand up, those of whole batches for several: fewer than a busy
 /// daemon gets through, and the ring holds four such bursts.
@@ -53,7 +55,7 @@ pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
     }
 }
 
-/// Hands it up if it was granted a token.
+/// Hands up a packet if it was granted a token.
 #[inline(always)]
 fn rationed<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall) -> Verdict {
     if granted { hand_up(packet, kind) } else { Verdict::Drop(DropReason::RateLimited) }
@@ -82,13 +84,13 @@ pub fn ask_answer<const L2: usize>(
     ended(rationed(take_token(), packet, kind), reason)
 }
 
-/// The same for a packet of a flow.
+/// Hands up a packet of a flow that ends here but deserves an answer, as far as the rate limit of flows goes.
 #[inline(always)]
 pub fn report<const L2: usize>(packet: &Packet<L2>, kind: Upcall, reason: DropReason) -> Verdict {
     ended(rationed(take_flows_token(), packet, kind), reason)
 }
 
-/// What was handed up ends here for the reason given, and what was not for that.
+/// The verdict on a packet of which a copy was to be handed up: dropped for the reason given, or because it was not.
 #[inline(always)]
 fn ended(handed: Verdict, reason: DropReason) -> Verdict {
     match handed {
@@ -145,38 +147,12 @@ fn fill<const ROOM: usize>(
     failed == 0
 }
 
-/// How fast a bucket fills, and how much it holds.
-struct Rate {
-    nanos_each: u64,
-    burst: u64,
-}
-
-impl Rate {
-    /// Two CPUs may take the same token; a limit of this kind can bear it.
-    #[inline(always)]
-    fn take(&self, bucket: &mut Bucket, cost: u64) -> bool {
-        let now = now();
-        // Another CPU may have filled it after this one looked at the clock.
-        let earned = now.saturating_sub(bucket.filled) / self.nanos_each;
-        if earned > 0 {
-            let tokens = bucket.tokens + earned;
-            let full = tokens > self.burst || earned > self.burst;
-            bucket.tokens = if full { self.burst } else { tokens };
-            bucket.filled = now;
-        }
-        if bucket.tokens < cost {
-            return false;
-        }
-        bucket.tokens -= cost;
-        true
-    }
-}
-
+/// A token for an answer to a stranger.
 #[inline(never)]
 fn take_token() -> bool {
     let Some(bucket) = ANSWERS.get_ptr_mut(0) else { return false };
-    // SAFETY: the pointer is into an array map; races are harmless, as said above.
-    ANSWER_RATE.take(unsafe { &mut *bucket }, 1)
+    // SAFETY: the pointer is into an array map; races are harmless, as `Rate::take` says.
+    ANSWER_RATE.take(unsafe { &mut *bucket }, 1, now())
 }
 
 /// A token for something about a flow.
@@ -184,7 +160,7 @@ fn take_token() -> bool {
 pub fn take_flows_token() -> bool {
     let Some(bucket) = REPORTS.get_ptr_mut(0) else { return false };
     // SAFETY: as in `take_token`.
-    ANSWER_RATE.take(unsafe { &mut *bucket }, 1)
+    ANSWER_RATE.take(unsafe { &mut *bucket }, 1, now())
 }
 
 #[inline(never)]
@@ -192,7 +168,7 @@ fn take_neighbours_tokens([a, b, c, _]: [u8; 4], cost: u64) -> bool {
     let neighbourhood = u32::from_be_bytes([a, b, c, 0]);
     if let Some(bucket) = NEIGHBOURS.get_ptr_mut(&neighbourhood) {
         // SAFETY: the pointer is into a map's value, which stays valid while the program runs.
-        return PER_NEIGHBOUR.take(unsafe { &mut *bucket }, cost);
+        return PER_NEIGHBOUR.take(unsafe { &mut *bucket }, cost, now());
     }
     let bucket = Bucket { filled: now(), tokens: PER_NEIGHBOUR.burst - cost };
     NEIGHBOURS.insert(&neighbourhood, &bucket, 0).is_ok()

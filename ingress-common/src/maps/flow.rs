@@ -1,6 +1,9 @@
 //! The two halves of a flow, and how each is found.
 
-use crate::ip::TCP;
+use crate::{
+    ip::TCP,
+    tcp::{Flags, Seq},
+};
 
 /// A client's side of a flow: how the uplink finds it.
 #[repr(C)]
@@ -69,6 +72,18 @@ pub const CLOSING_FIN: u8 = 1;
 /// In `closing` of either half: this side has sent RST.
 pub const CLOSING_RST: u8 = 2;
 
+/// The closing marks of a half after another segment with these flags. One without RST clears the mark of an earlier RST:
+/// that was forged, or not accepted (RFC 7857 §2.2).
+#[inline(always)]
+#[must_use]
+pub const fn closing_after(before: u8, flags: Flags) -> u8 {
+    let mut closing = before;
+    if flags.contains(Flags::FIN) {
+        closing |= CLOSING_FIN;
+    }
+    if flags.contains(Flags::RST) { closing | CLOSING_RST } else { closing & !CLOSING_RST }
+}
+
 /// Client → backend. Written once by the daemon; the programs touch counters, times and marks only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,6 +144,18 @@ impl ToBackend {
             small => Some(LEAST_MSS + (small as u16 - 1) * MSS_STEP),
         }
     }
+
+    /// Whether a segment of the client belongs to a later connection on this tuple: its SYN, or the acknowledgment (`ack`,
+    /// as it stands in the header) of the cookie that a later SYN was answered with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_opened_anew_by(&self, flags: Flags, ack: [u8; 4]) -> bool {
+        if flags.contains(Flags::SYN) {
+            return true;
+        }
+        let reopened = u32::from_be_bytes(self.reopened);
+        reopened != 0 && Seq(u32::from_be_bytes(ack)).minus(1).0 == reopened
+    }
 }
 
 /// How far beyond [`ToClient::watched`] an acknowledgment is believed, in octets: no client has sent that much by then,
@@ -173,9 +200,63 @@ pub struct ToClient {
     pub reserved_too: [u8; 4],
 }
 
+impl ToClient {
+    /// Whether an acknowledgment (as it stands in the header) covers what is [`watched`](Self::watched). One far ahead is
+    /// none of this connection, but of an older one on the same tuple.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_watched_covered_by(&self, ack: [u8; 4]) -> bool {
+        let ahead = Seq(u32::from_be_bytes(ack)).since(Seq(u32::from_be_bytes(self.watched)));
+        ahead >= 0 && ahead < WATCH_RANGE as i32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 7857 §2.2: a FIN stays, a reset only until its side says something else.
+    #[test]
+    fn closing_marks_follow_the_last_segment() {
+        let after = |before, flags| closing_after(before, flags);
+        assert_eq!(after(0, Flags::ACK), 0);
+        assert_eq!(after(0, Flags::FIN.with(Flags::ACK)), CLOSING_FIN);
+        assert_eq!(after(CLOSING_FIN, Flags::ACK), CLOSING_FIN);
+        assert_eq!(after(0, Flags::RST), CLOSING_RST);
+        assert_eq!(after(CLOSING_RST, Flags::ACK), 0);
+        assert_eq!(after(CLOSING_FIN, Flags::RST), CLOSING_FIN | CLOSING_RST);
+        assert_eq!(after(CLOSING_FIN | CLOSING_RST, Flags::ACK), CLOSING_FIN);
+        assert_eq!(after(CLOSING_RST, Flags::FIN), CLOSING_FIN);
+    }
+
+    proptest! {
+        #[test]
+        fn a_syn_or_its_cookie_opens_anew(cookie in 1u32.., ack: u32) {
+            let flow = ToBackend { reopened: cookie.to_be_bytes(), ..ToBackend::default() };
+            let of_cookie = cookie.wrapping_add(1);
+            prop_assert!(flow.is_opened_anew_by(Flags::SYN, ack.to_be_bytes()));
+            prop_assert!(flow.is_opened_anew_by(Flags::ACK, of_cookie.to_be_bytes()));
+            prop_assert_eq!(flow.is_opened_anew_by(Flags::ACK, ack.to_be_bytes()), ack == of_cookie);
+            let untouched = ToBackend::default();
+            prop_assert!(untouched.is_opened_anew_by(Flags::SYN, ack.to_be_bytes()));
+            prop_assert!(!untouched.is_opened_anew_by(Flags::ACK, ack.to_be_bytes()));
+        }
+
+        #[test]
+        fn watched_is_covered_from_itself_on_and_not_far_ahead(watched: u32, ahead: u32) {
+            let half = ToClient { watched: watched.to_be_bytes(), ..ToClient::default() };
+            let covered = |ahead| half.is_watched_covered_by(watched.wrapping_add(ahead).to_be_bytes());
+            prop_assert_eq!(covered(ahead), ahead < WATCH_RANGE);
+            prop_assert!(covered(0) && covered(WATCH_RANGE - 1));
+            prop_assert!(!covered(WATCH_RANGE) && !covered(u32::MAX));
+        }
+    }
+
+    #[test]
+    fn without_a_later_syn_no_acknowledgment_opens_anew() {
+        assert!(!ToBackend::default().is_opened_anew_by(Flags::ACK, 1u32.to_be_bytes()));
+    }
 
     #[test]
     fn an_announced_mss_fits_an_octet() {

@@ -16,6 +16,7 @@ mod route;
 pub use debt::{Debt, MAX_DEBT};
 pub use flow::{
     BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, LEAST_MSS, ToBackend, ToClient, WATCH_RANGE,
+    closing_after,
 };
 pub use listener::{Listener, ListenerKey, Offer};
 pub use route::{
