@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use ingress_common::ip::{ICMPV6, TCP, UDP};
 use ingress_common::policy::{
-    Connection, ESTABLISHED, Fragment, MOST_HEADERS, Octets, Piece, Stage, UDP_IDLE, Upper,
-    is_header, step,
+    Connection, ESTABLISHED, Fragment, MAX_EXTENSION_HEADERS, Octets, Piece, Stage, UDP_IDLE,
+    UpperLayer, is_extension_header, parse_extension_header,
 };
 use ingress_common::tcp::Flags;
 
@@ -44,7 +44,7 @@ impl Octets for Packet<'_> {
 
 fn headers(first: u8, claimed: usize, behind_ip: &[u8]) {
     let packet = Packet { behind_ip, read: Cell::new(0) };
-    let mut upper = Upper::default();
+    let mut upper = UpperLayer::default();
     let end = (IPV6 + claimed) as u32;
     let readable = upper.read(&packet, first, end, 0x0123_4567_89ab_cdef);
     assert!(packet.read.get() <= claimed, "octets behind the claimed end count");
@@ -54,25 +54,25 @@ fn headers(first: u8, claimed: usize, behind_ip: &[u8]) {
 }
 
 /// The same, read in two steps: first all headers, and then what they mean together.
-fn plainly(first: u8, octets: &[u8]) -> Option<Upper> {
+fn plainly(first: u8, octets: &[u8]) -> Option<UpperLayer> {
     let (mut kind, mut rest, mut pieces) = (first, octets, Vec::new());
     for nth in 0.. {
         let is_later = |piece: &Fragment| !piece.first;
-        if !is_header(kind) || pieces.last().is_some_and(is_later) {
+        if !is_extension_header(kind) || pieces.last().is_some_and(is_later) {
             break;
         }
-        let head = rest.first_chunk::<8>().filter(|_| nth < MOST_HEADERS)?;
-        let step = step(kind, *head);
-        pieces.extend(step.fragment);
-        (kind, rest) = (step.next, rest.get(usize::from(step.len)..).unwrap_or_default());
+        let head = rest.first_chunk::<8>().filter(|_| nth < MAX_EXTENSION_HEADERS)?;
+        let header = parse_extension_header(kind, *head);
+        pieces.extend(header.fragment);
+        (kind, rest) = (header.next, rest.get(usize::from(header.len)..).unwrap_or_default());
     }
     let id = pieces.last().map_or([0; 4], |piece| piece.id);
     if pieces.iter().any(|piece| !piece.first) {
-        return Some(Upper { id, piece: Piece::Later, ..Upper::default() });
+        return Some(UpperLayer { id, piece: Piece::Later, ..UpperLayer::default() });
     }
     let whole = pieces.iter().all(|piece| piece.whole);
     let piece = if whole { Piece::Whole } else { Piece::First };
-    let mut upper = Upper { protocol: kind, id, piece, ..Upper::default() };
+    let mut upper = UpperLayer { protocol: kind, id, piece, ..UpperLayer::default() };
     match kind {
         TCP | UDP => {
             let [a, b, c, d] = *rest.first_chunk::<4>()?;

@@ -6,7 +6,7 @@ use ingress_common::{
     ip::TCP,
     splice::{Fields, OptionShift},
     tcp::{
-        HEADER_LEN, MAX_OPTIONS_LEN, OPTION_ROOM, Options, Places, SynOptions, TcpOption,
+        HEADER_LEN, MAX_OPTIONS_LEN, OPTION_BUFFER_LEN, Options, Places, SynOptions, TcpOption,
         Timestamps, clamp_mss,
     },
 };
@@ -99,7 +99,7 @@ fn fields(segment: &[u8]) -> Fields {
 
 /// Both ways through the options, of which the quick one has to say the same where it leads to the end.
 fn options(area: &mut [u8], shift: &OptionShift) -> Sum {
-    let mut room = [0; OPTION_ROOM];
+    let mut room = [0; OPTION_BUFFER_LEN];
     room[..area.len()].copy_from_slice(area);
     let change = shift.apply(&mut room, area.len());
     assert!(room[area.len()..].iter().all(|octet| *octet == 0), "behind the options");
@@ -115,7 +115,7 @@ fn options(area: &mut [u8], shift: &OptionShift) -> Sum {
 
 /// The reader of the programs and the daemon's own find the same.
 fn readers_agree(area: &[u8]) {
-    let mut room = [0; OPTION_ROOM];
+    let mut room = [0; OPTION_BUFFER_LEN];
     room[..area.len()].copy_from_slice(area);
     let places = Places::find::<SOUGHT>(&room, area.len());
     assert_eq!(places.syn_options(&room), SynOptions::parse(area));
@@ -134,7 +134,7 @@ fn readers_agree(area: &[u8]) {
 /// A clamped SYN.
 fn clamped(segment: &[u8], header: usize, limit: u16) {
     let area = &segment[HEADER_LEN..header];
-    let mut room = [0; OPTION_ROOM];
+    let mut room = [0; OPTION_BUFFER_LEN];
     room[..area.len()].copy_from_slice(area);
     assert!(area.len() <= MAX_OPTIONS_LEN);
     let mss = SynOptions::parse(area).mss;

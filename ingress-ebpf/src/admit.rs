@@ -34,16 +34,16 @@ static DEBTS: HashMap<ClientKey, Debt> = HashMap::pinned(2048, BPF_F_NO_PREALLOC
 #[map]
 static SECRETS: Array<CookieKeys> = Array::pinned(1, 0);
 
-/// A segment on an unknown tuple.
+/// A segment on a tuple without a flow.
 #[inline(always)]
-pub fn stranger<const L2: usize>(packet: &Packet<L2>, segment: &Segment) -> Step<Verdict> {
+pub fn without_flow<const L2: usize>(packet: &Packet<L2>, segment: &Segment) -> Step<Verdict> {
     let listener = listener(&segment.key).ok_or(Verdict::Kernel)?;
     admit(packet, segment, listener, None)
 }
 
 /// A segment of a later connection on the tuple of `flow`, whose port may no longer be listed.
 #[inline(always)]
-pub fn again<const L2: usize>(
+pub fn opens_anew<const L2: usize>(
     packet: &Packet<L2>,
     segment: &Segment,
     flow: &mut ToBackend,

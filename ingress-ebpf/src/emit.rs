@@ -8,7 +8,7 @@ use ingress_common::verdict::{DropReason, Egress};
 
 use crate::{
     count, next_hops,
-    packet::{ETHERNET, NONE, Packet, Step, done},
+    packet::{ETHERNET, NONE, Packet, Step, helper_result},
 };
 
 /// Sends the packet out through a device.
@@ -53,7 +53,7 @@ fn add_ethernet<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
     let ether_type =
         if packet.is_ipv6() { crate::packet::ETH_P_IPV6 } else { crate::packet::ETH_P_IP };
     // SAFETY: the helper refuses what it cannot do.
-    done(unsafe { bpf_skb_change_head(packet.skb(), ETHERNET as u32, 0) })?;
+    helper_result(unsafe { bpf_skb_change_head(packet.skb(), ETHERNET as u32, 0) })?;
     // The packet now starts with fourteen octets of header; `L2` is zero, so offsets count from there.
     packet.write(12, &ether_type.to_be_bytes())
 }

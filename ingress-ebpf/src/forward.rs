@@ -10,9 +10,8 @@ use ingress_common::{
 use network_types::ip::Ipv6Hdr;
 
 use crate::{
-    clamp,
-    copied::Copied,
-    count, devices, gate,
+    clamp, count, devices, gate,
+    header_copy::HeaderCopy,
     packet::{Packet, Step},
     routes, to_client,
 };
@@ -38,7 +37,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
         return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
     }
     // What is left to the kernel from here on, it forwards.
-    gate::enter(packet, &ip)?;
+    gate::check_inbound(packet, &ip)?;
     if from == Destination::Kernel {
         return Err(Verdict::Kernel);
     }
@@ -72,7 +71,7 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     };
     // What the kernel forwards may come back through us.
     if matches!(to.destination(), Destination::World | Destination::Kernel | Destination::Here) {
-        gate::leave(packet, &ip);
+        gate::note_outbound(packet, &ip);
     }
     match to.destination() {
         Destination::Kernel | Destination::Here => Ok(Verdict::Kernel),
@@ -128,7 +127,7 @@ fn route<const L2: usize>(
 }
 
 #[inline(always)]
-fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<Copied<Ipv6Hdr>> {
+fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<HeaderCopy<Ipv6Hdr>> {
     let ip = packet.read::<Ipv6Hdr>(0).ok_or(Verdict::Kernel)?;
     if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
 }

@@ -9,8 +9,8 @@ use aya_ebpf::{
 use ingress_common::{
     ip::ICMPV6,
     policy::{
-        Approach, Connection, ConnectionKey, FragmentKey, Icmp, Judgement, Piece, Settings, Upper,
-        client_may, judge, may_have_begun_before,
+        Approach, Connection, ConnectionKey, FragmentKey, Icmp, Judgement, Piece, Settings,
+        UpperLayer, client_may, judge, may_have_begun_before,
     },
     verdict::{DropReason, Verdict},
 };
@@ -19,41 +19,41 @@ use network_types::ip::Ipv6Hdr;
 use crate::{
     packet::{Packet, Step, now},
     policy::{self, InForce},
-    upper,
+    upper_layer,
 };
 
 /// Connections made from inside. Only what the inside sends makes an entry, and only where no rule would let the
 /// answer in: who floods an open port displaces nobody here.
 #[map]
 static CONNECTIONS: LruHashMap<ConnectionKey, Connection> = LruHashMap::pinned(1 << 16, 0);
-/// Packets from outside whose first piece was let in; the value is when.
+/// Packets from outside whose first fragment was let in; the value is when.
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(1 << 12, 0);
 
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// What is worked on; the stack has no room left for it.
+/// Working memory; the stack has no room left for it.
 struct Scratch {
-    upper: Upper,
+    upper_layer: UpperLayer,
     connection: ConnectionKey,
     fragment: FragmentKey,
     time: u64,
 }
 
-/// How long a receiver waits for the other pieces (RFC 8200 §4.5).
+/// How long a receiver waits for the other fragments, in nanoseconds (RFC 8200 §4.5).
 const REASSEMBLY: u64 = 60_000_000_000;
 
 /// Whether a packet from the world to a site may pass.
 #[inline(always)]
-pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<()> {
+pub fn check_inbound<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<()> {
     let settings = policy::settings();
     if settings.is_open() {
         return Ok(());
     }
     let scratch = scratch().ok_or(Verdict::Drop(DropReason::PolicyClosed))?;
     // One after the other and not one within the other: the stacks of functions that call each other add up.
-    let readable = upper::read(packet.skb(), L2 as u32, ip, &mut scratch.upper);
+    let readable = upper_layer::read(packet.skb(), L2 as u32, ip, &mut scratch.upper_layer);
     match Judgement::from_number(judge_entry(ip, scratch, settings.0, readable)) {
         Judgement::Admitted => Ok(()),
         Judgement::ClientDenied => Err(Verdict::Drop(DropReason::ClientDenied)),
@@ -61,15 +61,15 @@ pub fn enter<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<()> {
     }
 }
 
-/// Notes a packet from a site to the world.
+/// Remembers a packet from a site to the world, so that answers to it may come in.
 #[inline(always)]
-pub fn leave<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
+pub fn note_outbound<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) {
     let settings = policy::settings();
     if settings.is_open() {
         return;
     }
     let Some(scratch) = scratch() else { return };
-    if upper::read(packet.skb(), L2 as u32, ip, &mut scratch.upper) {
+    if upper_layer::read(packet.skb(), L2 as u32, ip, &mut scratch.upper_layer) {
         note_exit(ip, scratch, settings.0);
     }
 }
@@ -87,10 +87,10 @@ fn judge_piece(
     settings: Settings,
     readable: bool,
 ) -> Judgement {
-    if readable && scratch.upper.piece == Piece::Later && begun(ip, scratch) {
+    if readable && scratch.upper_layer.piece == Piece::Later && first_was_admitted(ip, scratch) {
         return Judgement::Admitted;
     }
-    if !readable || scratch.upper.piece == Piece::Later {
+    if !readable || scratch.upper_layer.piece == Piece::Later {
         // Nobody can tell which service this is for.
         return if !client_may(settings, &InForce(settings.set()), &ip.src_addr) {
             Judgement::ClientDenied
@@ -101,7 +101,7 @@ fn judge_piece(
         };
     }
     let judgement = judge_with_ports(ip, scratch, settings);
-    if judgement == Judgement::Admitted && scratch.upper.piece == Piece::First {
+    if judgement == Judgement::Admitted && scratch.upper_layer.piece == Piece::First {
         note_fragment(ip, scratch);
     }
     judgement
@@ -110,7 +110,8 @@ fn judge_piece(
 #[inline(always)]
 fn judge_with_ports(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: Settings) -> Judgement {
     let rules = InForce(settings.set());
-    let Upper { protocol, flags, kind, ports: [outside_port, inside_port], .. } = scratch.upper;
+    let UpperLayer { protocol, flags, kind, ports: [outside_port, inside_port], .. } =
+        scratch.upper_layer;
     if protocol == ICMPV6 {
         match Icmp::of(kind) {
             Icmp::Passes => return Judgement::Admitted,
@@ -145,7 +146,8 @@ fn judge_with_ports(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: Settings) -> 
 #[inline(never)]
 fn note_exit(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: u64) -> u32 {
     let settings = Settings(settings);
-    let Upper { protocol, flags, piece, ports: [inside_port, outside_port], .. } = scratch.upper;
+    let UpperLayer { protocol, flags, piece, ports: [inside_port, outside_port], .. } =
+        scratch.upper_layer;
     if piece == Piece::Later || protocol == ICMPV6 {
         return 0;
     }
@@ -168,13 +170,13 @@ fn note_exit(ip: &Ipv6Hdr, scratch: &mut Scratch, settings: u64) -> u32 {
 #[inline(always)]
 fn scratch() -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: the slot belongs to this CPU, and no program has work on it while another runs.
+    // SAFETY: the slot belongs to this CPU, and no program is interrupted by another while it uses it.
     let scratch = unsafe { &mut *scratch };
-    scratch.upper = Upper::default();
+    scratch.upper_layer = UpperLayer::default();
     Some(scratch)
 }
 
-/// The entry of what the inside has begun: address and port inside, address and port outside.
+/// The entry of a connection that the inside has made, by address and port inside, address and port outside.
 #[inline(always)]
 fn connection(
     scratch: &mut Scratch,
@@ -185,7 +187,7 @@ fn connection(
         outside: *outside,
         inside_port,
         outside_port,
-        protocol: scratch.upper.protocol,
+        protocol: scratch.upper_layer.protocol,
         reserved: [0; 3],
     };
     // SAFETY: the pointer is into a map's value, which stays valid while the program runs. Two CPUs may write
@@ -193,9 +195,9 @@ fn connection(
     CONNECTIONS.get_ptr_mut(&scratch.connection).map(|connection| unsafe { &mut *connection })
 }
 
-/// Whether the packet's first piece was let in.
+/// Whether the packet's first fragment was let in.
 #[inline(always)]
-fn begun(ip: &Ipv6Hdr, scratch: &mut Scratch) -> bool {
+fn first_was_admitted(ip: &Ipv6Hdr, scratch: &mut Scratch) -> bool {
     set_fragment(ip, scratch);
     // SAFETY: the value is read at once.
     let since = unsafe { FRAGMENTS.get(&scratch.fragment) };
@@ -212,5 +214,5 @@ fn note_fragment(ip: &Ipv6Hdr, scratch: &mut Scratch) {
 #[inline(always)]
 fn set_fragment(ip: &Ipv6Hdr, scratch: &mut Scratch) {
     scratch.fragment =
-        FragmentKey { source: ip.src_addr, destination: ip.dst_addr, id: scratch.upper.id };
+        FragmentKey { source: ip.src_addr, destination: ip.dst_addr, id: scratch.upper_layer.id };
 }

@@ -9,14 +9,14 @@
 
 mod admit;
 mod clamp;
-mod copied;
 mod count;
 mod devices;
 mod emit;
+mod extension_headers;
 mod flows;
 mod forward;
 mod gate;
-mod headers;
+mod header_copy;
 mod heartbeat;
 mod icmp;
 mod ipv4;
@@ -35,7 +35,7 @@ mod tcp_header;
 mod to_backend;
 mod to_client;
 mod upcall;
-mod upper;
+mod upper_layer;
 
 use aya_ebpf::{
     bindings::{
@@ -81,7 +81,7 @@ pub fn tunnel_l3(ctx: TcContext) -> i32 {
 #[xdp]
 #[inline(always)]
 pub fn shield(ctx: XdpContext) -> u32 {
-    match either(shield::from_world(&ctx)) {
+    match verdict_of(shield::from_world(&ctx)) {
         Verdict::Reflect => XDP_TX,
         Verdict::Drop(reason) => {
             count::drop(reason);
@@ -97,9 +97,9 @@ fn uplink<const L2: usize>(packet: &Packet<L2>) -> i32 {
     let decided = if !packet.is_for_us() {
         Verdict::Kernel
     } else if packet.is_ipv6() {
-        either(forward::from_world(packet))
+        verdict_of(forward::from_world(packet))
     } else if packet.is_ipv4() {
-        either(to_backend::from_client(packet))
+        verdict_of(to_backend::from_client(packet))
     } else {
         Verdict::Kernel
     };
@@ -110,7 +110,7 @@ fn uplink<const L2: usize>(packet: &Packet<L2>) -> i32 {
 #[inline(always)]
 fn tunnel<const L2: usize>(packet: &Packet<L2>) -> i32 {
     let decided = if packet.is_for_us() && packet.is_ipv6() {
-        either(forward::from_site(packet))
+        verdict_of(forward::from_site(packet))
     } else {
         Verdict::Kernel
     };
@@ -119,7 +119,7 @@ fn tunnel<const L2: usize>(packet: &Packet<L2>) -> i32 {
 
 /// The verdict of a way that has ended, early or late.
 #[inline(always)]
-fn either(result: Step<Verdict>) -> Verdict {
+fn verdict_of(result: Step<Verdict>) -> Verdict {
     match result {
         Ok(verdict) | Err(verdict) => verdict,
     }

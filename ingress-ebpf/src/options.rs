@@ -24,10 +24,10 @@ pub fn shift<const L2: usize>(
             return Ok(change);
         }
     }
-    if let Some(room) = packet.options(offset, len)
-        && let Some(change) = shift.apply(room, len)
+    if let Some(buffer) = packet.options(offset, len)
+        && let Some(change) = shift.apply(buffer, len)
     {
-        packet.write_options(offset, room, len)?;
+        packet.write_options(offset, buffer, len)?;
         return Ok(change);
     }
     Ok(Sum(0))

@@ -16,12 +16,12 @@ use aya_ebpf::{
 use ingress_common::{
     checksum::Sum,
     ip::IPV6_LEN,
-    tcp::{HEADER_LEN, OPTION_ROOM, Timestamps},
+    tcp::{HEADER_LEN, OPTION_BUFFER_LEN, Timestamps},
     verdict::{DropReason, Verdict},
     verifier::opaque,
 };
 
-use crate::copied::Copied;
+use crate::header_copy::HeaderCopy;
 
 /// What a function on a packet's way returns: `Err` is the verdict of a packet whose way ends early, `Ok` is what the
 /// caller goes on with. At the end of the way that is the verdict itself.
@@ -131,7 +131,7 @@ impl<const L2: usize> Packet<L2> {
         unsafe { (*self.skb).gso_size }
     }
 
-    /// How many packets of the wire this one stands for.
+    /// How many packets on the wire this one stands for.
     #[inline(always)]
     pub fn segments(&self) -> u64 {
         // SAFETY: as in `is_for_us`.
@@ -146,7 +146,7 @@ impl<const L2: usize> Packet<L2> {
         self.largest(len, headers).wrapping_add(growth as u32) <= mtu
     }
 
-    /// The largest packet of the wire in this one, whose headers take `headers` octets.
+    /// Length of the largest packet on the wire in this one, in octets; its headers take `headers` octets.
     #[inline(always)]
     pub fn largest(&self, len: u32, headers: u32) -> u32 {
         let gso_size = self.gso_size();
@@ -155,13 +155,13 @@ impl<const L2: usize> Packet<L2> {
 
     /// A copy of the header `offset` octets behind the start of the network header.
     #[inline(always)]
-    pub fn read<T: Copy>(&self, offset: usize) -> Option<Copied<T>> {
+    pub fn read<T: Copy>(&self, offset: usize) -> Option<HeaderCopy<T>> {
         let at = self.at::<T>(offset)?;
         // SAFETY: `at` has checked that a whole `T` lies in the packet; headers are made of octets.
-        Some(unsafe { Copied::from(at) })
+        Some(unsafe { HeaderCopy::from(at) })
     }
 
-    /// Where such a header lies; good until a helper changes the packet.
+    /// Where a header lies, `offset` octets behind the start of the network header; good until a helper changes the packet.
     #[inline(always)]
     pub fn at<T>(&self, offset: usize) -> Option<*mut T> {
         // SAFETY: as in `is_for_us`.
@@ -179,16 +179,25 @@ impl<const L2: usize> Packet<L2> {
         load(self.skb, (L2 + offset) as u32, into)
     }
 
-    /// The `len` octets of TCP options at `offset`, in a room of zeros that this CPU has for them.
+    /// The `len` octets of TCP options at `offset`, in a buffer of zeros that this CPU has for them.
     #[inline(always)]
-    pub fn options(&self, offset: usize, len: usize) -> Option<&'static mut [u8; OPTION_ROOM]> {
-        let room = room()?;
+    pub fn options(
+        &self,
+        offset: usize,
+        len: usize,
+    ) -> Option<&'static mut [u8; OPTION_BUFFER_LEN]> {
+        let buffer = option_buffer()?;
         let len = options_len(len)?;
-        // SAFETY: `len` is at most 40, the room has 64 octets.
+        // SAFETY: `len` is at most 40, the buffer has 64 octets.
         let failed = unsafe {
-            bpf_skb_load_bytes(self.skb.cast(), (L2 + offset) as u32, room.as_mut_ptr().cast(), len)
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                (L2 + offset) as u32,
+                buffer.as_mut_ptr().cast(),
+                len,
+            )
         };
-        if failed == 0 { Some(room) } else { None }
+        if failed == 0 { Some(buffer) } else { None }
     }
 
     /// Stores `value` at `offset`.
@@ -197,11 +206,16 @@ impl<const L2: usize> Packet<L2> {
         self.write_bytes(offset, core::ptr::from_ref(value).cast(), size_of::<T>() as u32)
     }
 
-    /// Stores the first `len` octets (at most 40) of `room` at `offset`.
+    /// Stores the first `len` octets (at most 40) of `buffer` at `offset`.
     #[inline(always)]
-    pub fn write_options(&self, offset: usize, room: &[u8; OPTION_ROOM], len: usize) -> Step<()> {
+    pub fn write_options(
+        &self,
+        offset: usize,
+        buffer: &[u8; OPTION_BUFFER_LEN],
+        len: usize,
+    ) -> Step<()> {
         match options_len(len) {
-            Some(len) => self.write_bytes(offset, room.as_ptr(), len),
+            Some(len) => self.write_bytes(offset, buffer.as_ptr(), len),
             None => Ok(()),
         }
     }
@@ -212,7 +226,7 @@ impl<const L2: usize> Packet<L2> {
         let failed = unsafe {
             bpf_skb_store_bytes(self.skb.cast(), (L2 + offset) as u32, from.cast(), len, 0)
         };
-        done(failed)
+        helper_result(failed)
     }
 
     /// Changes the TCP checksum at `offset` by words of the header. The flagless form leaves a checksum
@@ -240,7 +254,7 @@ impl<const L2: usize> Packet<L2> {
                 flags,
             )
         };
-        done(failed)
+        helper_result(failed)
     }
 
     /// Tells an skb with a whole-packet sum (`CHECKSUM_COMPLETE`) what was added outside the checksums.
@@ -254,14 +268,14 @@ impl<const L2: usize> Packet<L2> {
     #[inline(always)]
     pub fn change_protocol(&self, ether_type: u16) -> Step<()> {
         // SAFETY: the helper refuses what it cannot do.
-        done(unsafe { bpf_skb_change_proto(self.skb, ether_type.to_be(), 0) })
+        helper_result(unsafe { bpf_skb_change_proto(self.skb, ether_type.to_be(), 0) })
     }
 
     /// Cuts or extends the packet to `len` octets from the network header on.
     #[inline(always)]
     pub fn resize(&self, len: u32) -> Step<()> {
         // SAFETY: the helper refuses what it cannot do.
-        done(unsafe { bpf_skb_change_tail(self.skb, L2 as u32 + len, 0) })
+        helper_result(unsafe { bpf_skb_change_tail(self.skb, L2 as u32 + len, 0) })
     }
 
     /// Length of the frame, in octets.
@@ -291,16 +305,16 @@ fn options_len(len: usize) -> Option<u32> {
 }
 
 #[map]
-static OPTIONS: PerCpuArray<[u64; OPTION_ROOM / 8]> = PerCpuArray::with_max_entries(1, 0);
+static OPTIONS: PerCpuArray<[u64; OPTION_BUFFER_LEN / 8]> = PerCpuArray::with_max_entries(1, 0);
 
-/// Room for one option area, zeroed. The stack has none to spare.
+/// A zeroed buffer for one option area. The stack has no room to spare.
 #[inline(always)]
-pub fn room() -> Option<&'static mut [u8; OPTION_ROOM]> {
-    let room = OPTIONS.get_ptr_mut(0)?;
-    // SAFETY: the slot belongs to this CPU, and no program holds its room while another runs.
+pub fn option_buffer() -> Option<&'static mut [u8; OPTION_BUFFER_LEN]> {
+    let buffer = OPTIONS.get_ptr_mut(0)?;
+    // SAFETY: the slot belongs to this CPU, and no program holds its buffer while another runs.
     unsafe {
-        *room = [0; OPTION_ROOM / 8];
-        Some(&mut *room.cast())
+        *buffer = [0; OPTION_BUFFER_LEN / 8];
+        Some(&mut *buffer.cast())
     }
 }
 
@@ -316,7 +330,7 @@ pub fn load<const N: usize>(skb: *mut __sk_buff, offset: u32, into: &mut [u8; N]
 
 /// The code that a helper returns as a step: any but zero means that the kernel refused.
 #[inline(always)]
-pub fn done(failed: i64) -> Step<()> {
+pub fn helper_result(failed: i64) -> Step<()> {
     if failed == 0 { Ok(()) } else { Err(Verdict::Drop(DropReason::KernelRefused)) }
 }
 

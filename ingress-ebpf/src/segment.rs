@@ -10,7 +10,7 @@ use network_types::{ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
     admit,
-    copied::Copied,
+    header_copy::HeaderCopy,
     icmp,
     packet::{Packet, Step},
     tcp_header::TcpHeader,
@@ -18,8 +18,8 @@ use crate::{
 
 /// A TCP segment over IPv4 whose headers have been read and found whole.
 pub struct Segment {
-    pub ip: Copied<Ipv4Hdr>,
-    pub tcp: Copied<TcpHdr>,
+    pub ip: HeaderCopy<Ipv4Hdr>,
+    pub tcp: HeaderCopy<TcpHdr>,
     pub key: ClientKey,
     pub flags: Flags,
     /// Length of the packet by its own header.

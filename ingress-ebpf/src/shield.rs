@@ -11,7 +11,7 @@ use ingress_common::{
     checksum::pseudo_v4,
     ip::{IPV4_LEN, TCP},
     maps::ClientKey,
-    tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_ROOM, Seq},
+    tcp::{self, Flags, MAX_OPTIONS_LEN, OPTION_BUFFER_LEN, Seq},
     verdict::{Cookie, DropReason, Verdict},
     verifier::{forget, opaque},
 };
@@ -19,7 +19,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
     admit, count, flows,
-    packet::{ETH_P_IP, ETHERNET, Step, now, room},
+    packet::{ETH_P_IP, ETHERNET, Step, now, option_buffer},
     policy,
     synack::{self, Answer, Front, Header, Syn},
     tcp_header::TcpHeader,
@@ -30,10 +30,10 @@ const OPTIONS: usize = TCP_OFFSET + tcp::HEADER_LEN;
 /// The one bit beside the fragment offset that does not matter.
 const DONT_FRAGMENT: u8 = 0x40;
 
-/// The bits that a length of options can have.
-const MOST_OPTIONS: u64 = 0x3c;
-/// Flags that a plain SYN has or has not; those of ECN do not matter.
-const DECIDING: Flags = Flags::SYN.with(Flags::ACK).with(Flags::RST).with(Flags::FIN);
+/// The bits that a length of options, in octets, can have.
+const OPTIONS_LEN_MASK: u64 = 0x3c;
+/// The flags by which a plain SYN is known; those of ECN do not matter.
+const SYN_MASK: Flags = Flags::SYN.with(Flags::ACK).with(Flags::RST).with(Flags::FIN);
 
 /// From the uplink.
 #[inline(always)]
@@ -48,7 +48,7 @@ pub fn from_world(ctx: &XdpContext) -> Step<Verdict> {
         && ip.proto == TCP
         && fragment & !DONT_FRAGMENT == 0
         && rest == 0
-        && tcp.flags().0 & DECIDING.0 == Flags::SYN.0
+        && tcp.flags().0 & SYN_MASK.0 == Flags::SYN.0
         && !tcp.is_short()
         && u16::from_be_bytes(ip.tot_len) as usize == length(options);
     if !plain {
@@ -64,13 +64,13 @@ pub fn from_world(ctx: &XdpContext) -> Step<Verdict> {
     }
     let now = now();
     let keys = admit::keys(now).ok_or(Verdict::Kernel)?;
-    let area = room().ok_or(Verdict::Kernel)?;
+    let area = option_buffer().ok_or(Verdict::Kernel)?;
     read_options(ctx, options, area)?;
     // However many words were read, what follows is checked once.
-    let options = opaque(forget(options as u64, now) & MOST_OPTIONS) as usize;
+    let options = opaque(forget(options as u64, now) & OPTIONS_LEN_MASK) as usize;
     let syn = Syn { key, isn: Seq(u32::from_be_bytes(tcp.seq)), options };
     let answer = Answer::to(&syn, listener, keys, now, area);
-    *area = [0; OPTION_ROOM];
+    *area = [0; OPTION_BUFFER_LEN];
     if answer.options.emit(answer.stamps, area) > options {
         return Err(Verdict::Kernel);
     }
@@ -111,15 +111,15 @@ fn within(ctx: &XdpContext, offset: usize, len: usize) -> Step<usize> {
 }
 
 #[inline(always)]
-fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> Step<()> {
-    *area = [0; OPTION_ROOM];
+fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_BUFFER_LEN]) -> Step<()> {
+    *area = [0; OPTION_BUFFER_LEN];
     let mut nth = 0;
     while nth < MAX_OPTIONS_LEN {
         if nth >= len {
             break;
         }
         let at = within(ctx, OPTIONS + nth, 4)?;
-        // SAFETY: four octets that lie in the frame, into four of the room.
+        // SAFETY: four octets that lie in the frame, into four of the buffer.
         unsafe { *area.as_mut_ptr().add(nth).cast::<[u8; 4]>() = *(at as *const [u8; 4]) };
         nth += 4;
     }
@@ -127,7 +127,7 @@ fn read_options(ctx: &XdpContext, len: usize, area: &mut [u8; OPTION_ROOM]) -> S
 }
 
 #[inline(always)]
-fn write_options(ctx: &XdpContext, len: usize, area: &[u8; OPTION_ROOM]) -> Step<()> {
+fn write_options(ctx: &XdpContext, len: usize, area: &[u8; OPTION_BUFFER_LEN]) -> Step<()> {
     let mut nth = 0;
     while nth < MAX_OPTIONS_LEN {
         if nth >= len {

@@ -13,7 +13,7 @@ static STORMS: Array<Turns> = Array::pinned(SLOTS, 0);
 
 /// Whether an acknowledgment without data, of a flow with this slot, is part of a storm.
 #[inline(always)]
-pub fn rages(slot: u32, end: End, fields: &Fields) -> bool {
+pub fn is_ack_storm(slot: u32, end: End, fields: &Fields) -> bool {
     let Some(turns) = STORMS.get_ptr_mut(slot) else { return false };
     let bare = Bare::new(fields.seq, fields.ack, fields.window);
     // SAFETY: the pointer is into an array map; races are harmless, as the type says.

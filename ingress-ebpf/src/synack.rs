@@ -9,7 +9,7 @@ use ingress_common::{
     cookie,
     ip::{IPV4_LEN, TCP},
     maps::{ClientKey, CookieKeys, Listener},
-    tcp::{self, Flags, OPTION_ROOM, Places, Seq, SynOptions, Timestamps},
+    tcp::{self, Flags, OPTION_BUFFER_LEN, Places, Seq, SynOptions, Timestamps},
     verdict::{DropReason, Verdict},
     verifier::forget,
 };
@@ -17,7 +17,7 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
     ipv4,
-    packet::{ETHERNET, Packet, Step, done, load, room},
+    packet::{ETHERNET, Packet, Step, helper_result, load, option_buffer},
     segment::Segment,
     tcp_header::TcpHeader,
 };
@@ -44,7 +44,7 @@ impl Answer {
         listener: &Listener,
         keys: &CookieKeys,
         now: u64,
-        area: &[u8; OPTION_ROOM],
+        area: &[u8; OPTION_BUFFER_LEN],
     ) -> Self {
         let places = Places::find::<{ Places::OF_SYN }>(area, syn.options);
         let stamps = places.read_timestamps(area).filter(|_| listener.offers_timestamps());
@@ -90,7 +90,7 @@ pub fn answer<const L2: usize>(
 ) -> Step<Seq> {
     let area = match packet.options(OPTIONS, segment.options) {
         Some(area) => area,
-        None => room().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
+        None => option_buffer().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
     let syn = Syn {
         key: segment.key,
@@ -100,7 +100,7 @@ pub fn answer<const L2: usize>(
     let answer = Answer::to(&syn, listener, keys, now, area);
 
     let old_options = sum(area);
-    *area = [0; OPTION_ROOM];
+    *area = [0; OPTION_BUFFER_LEN];
     let options_len = answer.options.emit(answer.stamps, area);
     let old = Header::of(segment);
     let new = Header::of_answer(&syn, answer.isn, listener, options_len);
@@ -123,7 +123,7 @@ pub fn answer<const L2: usize>(
 
 /// The sum of an option area.
 #[inline(always)]
-pub fn sum(area: &[u8; OPTION_ROOM]) -> Sum {
+pub fn sum(area: &[u8; OPTION_BUFFER_LEN]) -> Sum {
     // SAFETY: a fixed length inside a live object; the helper wants a mutable pointer but only reads.
     let sum = unsafe {
         bpf_csum_diff(
@@ -230,7 +230,7 @@ fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = addresses;
     let swapped = [g, h, i, j, k, l, a, b, c, d, e, f];
     // SAFETY: as many octets are written as `swapped` has.
-    done(unsafe {
+    helper_result(unsafe {
         bpf_skb_store_bytes(
             packet.skb().cast(),
             0,

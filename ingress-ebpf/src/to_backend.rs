@@ -16,7 +16,7 @@ use crate::{
     admit, count, devices, flows, next_hops, options,
     packet::{ETH_P_IPV6, Packet, Step, now},
     segment::Segment,
-    storm::rages,
+    storm::is_ack_storm,
     upcall,
 };
 
@@ -25,18 +25,18 @@ const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
 const CHECKSUM: usize = IPV4_LEN + tcp::CHECKSUM_OFFSET;
 /// What the network header gains, in octets.
 const GROWTH: i32 = TRANSLATION_GROWTH as i32;
-/// A client that exceeds the backend's MSS is told so only after this silence, in nanoseconds, which suggests a lost
-/// segment; not while everything gets through.
-const PAUSE: u64 = 100_000_000;
+/// A client that exceeds the backend's MSS is told so only after a silence of this length, in nanoseconds, which suggests
+/// a lost segment; not while everything gets through.
+const MSS_REPORT_SILENCE: u64 = 100_000_000;
 
 /// From the uplink.
 #[inline(always)]
 pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let segment = Segment::parse(packet)?;
     match flows::from_client(&segment.key) {
-        None => admit::stranger(packet, &segment),
+        None => admit::without_flow(packet, &segment),
         Some(flow) if flow.is_opened_anew_by(segment.flags, segment.tcp.ack_seq) => {
-            admit::again(packet, &segment, flow)
+            admit::opens_anew(packet, &segment, flow)
         }
         Some(flow) => established(packet, &segment, flow),
     }
@@ -60,7 +60,7 @@ fn established<const L2: usize>(
     }
     if let Some(mss) = flow.mss()
         && packet.largest(*len, headers) > OPTIONS as u32 + mss as u32
-        && now().saturating_sub(flow.last_seen) > PAUSE
+        && now().saturating_sub(flow.last_seen) > MSS_REPORT_SILENCE
         && upcall::take_flows_token()
     {
         // It is forwarded all the same: most backends take it, and not every client hears what it is told.
@@ -70,7 +70,7 @@ fn established<const L2: usize>(
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
     if storm::is_bare(*flags, segment.payload, *options_len, flow.timestamps != 0) {
         let ClientKey { client, client_port, listen_port, .. } = segment.key;
-        if rages(storm::slot(client, client_port, listen_port), End::Client, &old) {
+        if is_ack_storm(storm::slot(client, client_port, listen_port), End::Client, &old) {
             return Err(Verdict::Drop(DropReason::AckStorm));
         }
     }

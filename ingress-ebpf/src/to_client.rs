@@ -23,9 +23,9 @@ use network_types::{
 };
 
 use crate::{
-    count, devices, flows, headers, ipv4, next_hops, options,
+    count, devices, extension_headers, flows, ipv4, next_hops, options,
     packet::{ETH_P_IP, Packet, Step, load, now},
-    storm::rages,
+    storm::is_ack_storm,
     tcp_header::TcpHeader,
     upcall,
 };
@@ -48,7 +48,7 @@ const MAY_FRAGMENT: u32 = 1260;
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
 #[inline(always)]
 pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<Verdict> {
-    if ip.next_hdr != TCP && !headers::take_off(packet, ip)? {
+    if ip.next_hdr != TCP && !extension_headers::strip(packet, ip)? {
         return icmp_error(packet, ip);
     }
     let tcp = packet.read::<TcpHdr>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
@@ -63,7 +63,7 @@ pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> S
     let key = BackendKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
     match flows::from_backend(&key) {
         Some(flow) => established(packet, ip, &tcp, flow, len, headers),
-        None => Ok(stranger(packet, &key, tcp.flags())),
+        None => Ok(without_flow(packet, &key, tcp.flags())),
     }
 }
 
@@ -124,7 +124,7 @@ fn established<const L2: usize>(
     let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
     let options_len = tcp.options_len();
     if storm::is_bare(flags, len - headers, options_len, flow.timestamps != 0)
-        && rages(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, &old)
+        && is_ack_storm(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, &old)
     {
         return Err(Verdict::Drop(DropReason::AckStorm));
     }
@@ -163,9 +163,9 @@ fn established<const L2: usize>(
     Ok(Verdict::Forward(devices::through(uplink, next_hop)))
 }
 
-/// A packet of no flow: of a handshake in the daemon's hands, or a stranger's.
+/// A segment without a flow: of a handshake in the daemon's hands, or of nothing that is known.
 #[inline(always)]
-fn stranger<const L2: usize>(packet: &Packet<L2>, key: &BackendKey, flags: Flags) -> Verdict {
+fn without_flow<const L2: usize>(packet: &Packet<L2>, key: &BackendKey, flags: Flags) -> Verdict {
     // SAFETY: the value is not looked at.
     if unsafe { EXPECTED.get(key) }.is_some() {
         return upcall::hand_up(packet, Upcall::Backend);

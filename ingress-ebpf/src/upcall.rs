@@ -28,15 +28,15 @@ static REPORTS: Array<Bucket> = Array::pinned(1, 0);
 #[map]
 static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 
-/// What a record of its whole room takes of a neighbourhood's share, against a small one.
+/// How many tokens of a neighbourhood a large record costs; a small one costs one.
 const LARGE_COST: u64 = (LARGE / SMALL) as u64;
 /// What strangers can make the daemon answer: 1000 a second, 200 at once; and as much again for flows.
 const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
-/// Segments that one neighbourhood of clients can hand up, those of whole batches for several: fewer than a busy
+/// What one neighbourhood of clients can hand up, where a large record counts as several: fewer segments than a busy
 /// daemon gets through, and the ring holds four such bursts.
 const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 4000, burst: 1024 };
 
-/// An IPv4 header without anything behind it.
+/// The shortest packet that is handed up, in octets: an IPv4 header without anything behind it.
 const SHORTEST: u64 = 20;
 
 #[repr(C)]
@@ -57,7 +57,7 @@ pub fn hand_up<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
 
 /// Hands up a packet if it was granted a token.
 #[inline(always)]
-fn rationed<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall) -> Verdict {
+fn hand_up_if<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall) -> Verdict {
     if granted { hand_up(packet, kind) } else { Verdict::Drop(DropReason::RateLimited) }
 }
 
@@ -65,13 +65,13 @@ fn rationed<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall) -
 #[inline(always)]
 pub fn hand_up_client<const L2: usize>(packet: &Packet<L2>, client: [u8; 4]) -> Verdict {
     let cost = if packet.len() as usize <= SMALL { 1 } else { LARGE_COST };
-    rationed(take_neighbours_tokens(client, cost), packet, Upcall::Client)
+    hand_up_if(take_neighbours_tokens(client, cost), packet, Upcall::Client)
 }
 
 /// Hands up an ICMP error about a flow, as far as the rate limit of flows goes.
 #[inline(always)]
 pub fn hand_up_error<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
-    rationed(take_flows_token(), packet, kind)
+    hand_up_if(take_flows_token(), packet, kind)
 }
 
 /// Hands up a packet that ends here but deserves an answer, as far as the rate limit goes.
@@ -81,18 +81,18 @@ pub fn ask_answer<const L2: usize>(
     kind: Upcall,
     reason: DropReason,
 ) -> Verdict {
-    ended(rationed(take_token(), packet, kind), reason)
+    dropped_after(hand_up_if(take_token(), packet, kind), reason)
 }
 
 /// Hands up a packet of a flow that ends here but deserves an answer, as far as the rate limit of flows goes.
 #[inline(always)]
 pub fn report<const L2: usize>(packet: &Packet<L2>, kind: Upcall, reason: DropReason) -> Verdict {
-    ended(rationed(take_flows_token(), packet, kind), reason)
+    dropped_after(hand_up_if(take_flows_token(), packet, kind), reason)
 }
 
 /// The verdict on a packet of which a copy was to be handed up: dropped for the reason given, or because it was not.
 #[inline(always)]
-fn ended(handed: Verdict, reason: DropReason) -> Verdict {
+fn dropped_after(handed: Verdict, reason: DropReason) -> Verdict {
     match handed {
         Verdict::Upcall => Verdict::Drop(reason),
         other => other,

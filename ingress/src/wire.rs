@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use ingress_common::{
     checksum::{Sum, pseudo_v4, pseudo_v6},
     ip::{IPV4_LEN, IPV6_LEN, TCP},
-    tcp::{Flags, HEADER_LEN, OPTION_ROOM, Seq, SynOptions, Timestamps},
+    tcp::{Flags, HEADER_LEN, OPTION_BUFFER_LEN, Seq, SynOptions, Timestamps},
 };
 
 use crate::handshake::Segment;
@@ -134,7 +134,7 @@ fn append_tcp(
     pseudo: impl FnOnce(u16) -> Sum,
 ) {
     let start = packet.len();
-    let mut options = [0; OPTION_ROOM];
+    let mut options = [0; OPTION_BUFFER_LEN];
     let used = segment.options.emit(segment.timestamps, &mut options);
     packet.extend(source.to_be_bytes());
     packet.extend(destination.to_be_bytes());

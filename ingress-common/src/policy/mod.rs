@@ -4,21 +4,24 @@
 //! programs decide by themselves.
 
 mod connection;
-mod headers;
+mod extension_headers;
 mod judge;
 mod tables;
-mod upper;
+mod upper_layer;
 
 pub use connection::{
     Connection, ESTABLISHED, FRESH, LINGERING, Stage, TRANSITORY, UDP_IDLE, may_have_begun_before,
 };
-pub use headers::{Fragment, MOST_HEADERS, Step, is_header, is_left_out, step};
+pub use extension_headers::{
+    ExtensionHeader, Fragment, MAX_EXTENSION_HEADERS, is_extension_header, is_left_out,
+    parse_extension_header,
+};
 pub use judge::{Approach, Judgement, Rules, client_may, judge};
 pub use tables::{
     ConnectionKey, EVERYBODY, FragmentKey, LISTED_CLIENTS, MAX_SERVICES, MAX_SOURCES, MAX_TARGETS,
     Place, Service, Settings, Source, mapped,
 };
-pub use upper::{Octets, Piece, Upper};
+pub use upper_layer::{Octets, Piece, UpperLayer};
 
 use crate::{
     icmp::v6,

@@ -4,7 +4,7 @@
 
 use super::shift_back;
 use crate::checksum::Sum;
-use crate::tcp::{OPTION_ROOM, Places, Timestamps, four, put};
+use crate::tcp::{OPTION_BUFFER_LEN, Places, Timestamps, four, put};
 
 /// How nearly every segment begins its options: two NOPs, timestamps (RFC 7323, appendix A).
 const USUAL: [u8; 4] = [1, 1, 8, 10];
@@ -67,7 +67,7 @@ impl OptionShift {
     /// Changes the first `len` octets of `options`, in whatever form they are, and returns by how much the TCP
     /// checksum changes; `None` where nothing did.
     #[inline(always)]
-    pub fn apply(&self, options: &mut [u8; OPTION_ROOM], len: usize) -> Option<Sum> {
+    pub fn apply(&self, options: &mut [u8; OPTION_BUFFER_LEN], len: usize) -> Option<Sum> {
         let places = match self.edges {
             Some(_) => {
                 Places::find::<{ Places::WITH_TIMESTAMPS | Places::WITH_SACK }>(options, len)
@@ -104,7 +104,12 @@ impl OptionShift {
 
 /// At most four blocks fit into forty octets: eight edges.
 #[inline(always)]
-fn shift_edges(options: &mut [u8; OPTION_ROOM], start: usize, len: usize, delta: [u8; 4]) -> Sum {
+fn shift_edges(
+    options: &mut [u8; OPTION_BUFFER_LEN],
+    start: usize,
+    len: usize,
+    delta: [u8; 4],
+) -> Sum {
     let mut change = Sum(0);
     let mut nth = 0;
     while nth < 8 {
@@ -218,7 +223,7 @@ mod tests {
 
     /// Shifts the area both ways through, quick where that leads to the end, and checks the checksum.
     fn shifted(shift: &OptionShift, area: &[u8]) -> Vec<u8> {
-        let mut room = [0; OPTION_ROOM];
+        let mut room = [0; OPTION_BUFFER_LEN];
         room[..area.len()].copy_from_slice(area);
         let slow = shift.apply(&mut room, area.len());
         let new = room[..area.len()].to_vec();
@@ -273,7 +278,7 @@ mod tests {
         fn malformed_options_do_no_harm(
             area: [u8; 40], len in 0usize..=40, delta: [u8; 4], ts_delta: [u8; 4],
         ) {
-            let mut room = [0; OPTION_ROOM];
+            let mut room = [0; OPTION_BUFFER_LEN];
             room[..40].copy_from_slice(&area);
             let _ = OptionShift::to_backend(delta, ts_delta, true).apply(&mut room, len);
             let _ = OptionShift::to_client(ts_delta, true).apply(&mut room, len);

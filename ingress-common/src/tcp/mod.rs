@@ -6,7 +6,7 @@ mod options;
 mod places;
 
 pub use options::{Options, SynOptions, TcpOption, Timestamps};
-pub use places::{OPTION_MASK, OPTION_ROOM, Places, clamp_mss};
+pub use places::{OPTION_BUFFER_LEN, OPTION_MASK, Places, clamp_mss};
 pub(crate) use places::{four, put};
 
 use crate::ip::IPV6_LEN;

@@ -1,6 +1,6 @@
 //! TCP options: what they say, read and written (RFC 9293 §3.1, 7323, 2018).
 
-use super::{MAX_WINDOW_SCALE, OPTION_ROOM, put};
+use super::{MAX_WINDOW_SCALE, OPTION_BUFFER_LEN, put};
 
 /// The options of a SYN or SYN-ACK that this system knows. Everything else is never echoed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,7 +163,11 @@ impl SynOptions {
     /// The options as they go on the wire, timestamps among them, padded with NOPs to words as Linux does;
     /// returns the octets used. No more than a client needs that offers the same.
     #[inline(always)]
-    pub fn emit(&self, timestamps: Option<Timestamps>, area: &mut [u8; OPTION_ROOM]) -> usize {
+    pub fn emit(
+        &self,
+        timestamps: Option<Timestamps>,
+        area: &mut [u8; OPTION_BUFFER_LEN],
+    ) -> usize {
         let mut used = 0;
         if let Some(mss) = self.mss {
             let [a, b] = mss.to_be_bytes();
@@ -212,7 +216,7 @@ mod tests {
         ) {
             let timestamps = timestamps.map(|(value, echo)| Timestamps { value, echo });
             let options = SynOptions { mss, window_scale, sack_permitted };
-            let mut area = [0; OPTION_ROOM];
+            let mut area = [0; OPTION_BUFFER_LEN];
             let used = options.emit(timestamps, &mut area);
             prop_assert!(used.is_multiple_of(4) && used <= 20);
             prop_assert_eq!(SynOptions::parse(&area[..used]), options);

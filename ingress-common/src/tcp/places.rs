@@ -1,13 +1,13 @@
-//! Where options stand in a header, found the way a program can: in a room of fixed size, in bounded steps.
+//! Where options stand in a header, found the way a program can: in a buffer of fixed size, in bounded steps.
 
 use super::{MAX_OPTIONS_LEN, MAX_WINDOW_SCALE, SynOptions, Timestamps};
 use crate::checksum::Sum;
 use crate::verifier::{forget, opaque};
 
-/// Room for an option area; a power of two, so that a masked index is always inside and the verifier sees it.
-pub const OPTION_ROOM: usize = 64;
-/// Mask for indices into that room.
-pub const OPTION_MASK: usize = OPTION_ROOM - 1;
+/// Octets of a buffer for an option area; a power of two, so that a masked index is always inside and the verifier sees it.
+pub const OPTION_BUFFER_LEN: usize = 64;
+/// Mask for indices into that buffer.
+pub const OPTION_MASK: usize = OPTION_BUFFER_LEN - 1;
 
 /// Where the values of the well-formed options stand that somebody here reads or changes; the first of each
 /// kind. One octet for each, all in one number, so that one [`forget`] covers them; zero where there is none,
@@ -39,7 +39,7 @@ impl Places {
     /// verifier to follow. Ends at the first malformed option.
     #[inline(always)]
     #[must_use]
-    pub fn find<const SOUGHT: u32>(options: &[u8; OPTION_ROOM], len: usize) -> Self {
+    pub fn find<const SOUGHT: u32>(options: &[u8; OPTION_BUFFER_LEN], len: usize) -> Self {
         let mut found = Self(0);
         let mut at = 0;
         let mut steps = 0;
@@ -93,14 +93,14 @@ impl Places {
         found
     }
 
-    /// The timestamps, TSval first.
+    /// Where the value of the timestamps option stands, TSval first.
     #[inline(always)]
     #[must_use]
     pub const fn timestamps(self) -> Option<usize> {
         self.get(TIMESTAMPS)
     }
 
-    /// The edges of the SACK option, and how many octets they are.
+    /// Where the edges of the SACK option stand, and how many octets they are.
     #[inline(always)]
     #[must_use]
     pub const fn sack(self) -> Option<(usize, usize)> {
@@ -113,7 +113,7 @@ impl Places {
     /// The options of a SYN.
     #[inline(always)]
     #[must_use]
-    pub const fn syn_options(self, options: &[u8; OPTION_ROOM]) -> SynOptions {
+    pub const fn syn_options(self, options: &[u8; OPTION_BUFFER_LEN]) -> SynOptions {
         SynOptions {
             mss: match self.get(MSS) {
                 Some(at) => Some(u16::from_be_bytes([
@@ -131,10 +131,10 @@ impl Places {
         }
     }
 
-    /// The timestamps themselves.
+    /// The values of the timestamps option.
     #[inline(always)]
     #[must_use]
-    pub const fn read_timestamps(self, options: &[u8; OPTION_ROOM]) -> Option<Timestamps> {
+    pub const fn read_timestamps(self, options: &[u8; OPTION_BUFFER_LEN]) -> Option<Timestamps> {
         match self.timestamps() {
             Some(at) => Some(Timestamps {
                 value: u32::from_be_bytes(four(options, at)),
@@ -166,16 +166,16 @@ impl Places {
     }
 }
 
-/// One octet of the room. The index is masked anew each time: a masked one that the compiler keeps on the stack
+/// One octet of the buffer. The index is masked anew each time: a masked one that the compiler keeps on the stack
 /// comes back to an older verifier without its bounds.
 #[inline(always)]
-fn octet(options: &[u8; OPTION_ROOM], at: usize) -> u8 {
+fn octet(options: &[u8; OPTION_BUFFER_LEN], at: usize) -> u8 {
     options[opaque(at as u64) as usize & OPTION_MASK]
 }
 
-/// Four octets of the room.
+/// Four octets of the buffer.
 #[inline(always)]
-pub(crate) const fn four(options: &[u8; OPTION_ROOM], at: usize) -> [u8; 4] {
+pub(crate) const fn four(options: &[u8; OPTION_BUFFER_LEN], at: usize) -> [u8; 4] {
     [
         options[at & OPTION_MASK],
         options[(at + 1) & OPTION_MASK],
@@ -184,9 +184,9 @@ pub(crate) const fn four(options: &[u8; OPTION_ROOM], at: usize) -> [u8; 4] {
     ]
 }
 
-/// Stores them.
+/// Stores four octets in the buffer.
 #[inline(always)]
-pub(crate) const fn put(options: &mut [u8; OPTION_ROOM], at: usize, [a, b, c, d]: [u8; 4]) {
+pub(crate) const fn put(options: &mut [u8; OPTION_BUFFER_LEN], at: usize, [a, b, c, d]: [u8; 4]) {
     options[at & OPTION_MASK] = a;
     options[(at + 1) & OPTION_MASK] = b;
     options[(at + 2) & OPTION_MASK] = c;
@@ -198,7 +198,7 @@ pub(crate) const fn put(options: &mut [u8; OPTION_ROOM], at: usize, [a, b, c, d]
 #[inline(always)]
 #[must_use]
 pub fn clamp_mss(
-    options: &[u8; OPTION_ROOM],
+    options: &[u8; OPTION_BUFFER_LEN],
     len: usize,
     limit: u16,
 ) -> Option<(usize, [u8; 2], Sum)> {
@@ -220,8 +220,8 @@ mod tests {
 
     const ALL: u32 = Places::OF_SYN | Places::WITH_SACK;
 
-    fn room(area: &[u8]) -> [u8; OPTION_ROOM] {
-        let mut room = [0; OPTION_ROOM];
+    fn room(area: &[u8]) -> [u8; OPTION_BUFFER_LEN] {
+        let mut room = [0; OPTION_BUFFER_LEN];
         room[..area.len()].copy_from_slice(area);
         room
     }

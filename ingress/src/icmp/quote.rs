@@ -5,7 +5,7 @@ use ingress_common::{
     ip::{IPV4_LEN, IPV6_LEN, TCP},
     maps::{BackendKey, ClientKey},
     splice::OptionShift,
-    tcp::{CHECKSUM_OFFSET, HEADER_LEN, OPTION_ROOM},
+    tcp::{CHECKSUM_OFFSET, HEADER_LEN, OPTION_BUFFER_LEN},
 };
 
 use super::{ICMP_LEN, Spliced};
@@ -125,7 +125,7 @@ fn shift(tcp: &mut [u8], at: usize, by: u32, options: &OptionShift, addresses: S
     }
     let header = tcp.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
     if let Some(area) = tcp.get_mut(HEADER_LEN..header) {
-        let mut room = [0; OPTION_ROOM];
+        let mut room = [0; OPTION_BUFFER_LEN];
         room[..area.len()].copy_from_slice(area);
         if let Some(change) = options.apply(&mut room, area.len()) {
             area.copy_from_slice(&room[..area.len()]);

@@ -1,6 +1,8 @@
 //! What an IPv6 packet carries, behind its extension headers, as far as the policy asks.
 
-use super::{Fragment, MOST_HEADERS, has_ports, is_header, step};
+use super::{
+    Fragment, MAX_EXTENSION_HEADERS, has_ports, is_extension_header, parse_extension_header,
+};
 use crate::{
     ip::{ICMPV6, IPV6_LEN, TCP},
     tcp::{FLAGS_OFFSET, Flags},
@@ -9,64 +11,64 @@ use crate::{
 
 /// Offset of the flags in a TCP header, in octets.
 const FLAGS: u32 = FLAGS_OFFSET as u32;
-/// The highest that a walk over [`MOST_HEADERS`] can get, rounded up.
-const FARTHEST: u64 = 0x7fff;
+/// Covers every offset that a walk over [`MAX_EXTENSION_HEADERS`] can reach; shows the verifier a bound.
+const OFFSET_MASK: u64 = 0x7fff;
 
-/// Read by [`Upper::read`]; until then zeros.
+/// The protocol that a packet carries, and what of its header the policy asks for: zeros until [`UpperLayer::read`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upper {
-    /// Of the last header.
+pub struct UpperLayer {
+    /// The kind of the last header.
     pub protocol: u8,
-    /// Of TCP.
+    /// The flags of TCP.
     pub flags: Flags,
-    /// The type, of ICMPv6.
+    /// The type of an ICMPv6 message.
     pub kind: u8,
-    /// Which piece of its packet.
+    /// Which fragment of its packet this is.
     pub piece: Piece,
     /// The sender's and the receiver's; zeros where the protocol has none.
     pub ports: [[u8; 2]; 2],
-    /// What tells a packet's pieces from others'.
+    /// What tells a packet's fragments from others'.
     pub id: [u8; 4],
 }
 
-/// Which piece of its packet.
+/// Which fragment of its packet something is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Piece {
-    /// All of it.
+    /// All of the packet.
     #[default]
     Whole,
-    /// The one with the ports.
+    /// The first fragment, with the ports.
     First,
-    /// Another: it tells nothing.
+    /// A later fragment, which tells nothing.
     Later,
 }
 
 /// A packet from its IPv6 header on.
 pub trait Octets {
-    /// Copies the octets from `offset` on; `false` where the packet has not so many.
+    /// Copies `N` octets from `offset` on; `false` where the packet has not so many.
     fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> bool;
 }
 
-impl Upper {
-    /// Whether the headers could be read, all before `end`: within the length that the packet claims. `first` is the
-    /// kind of the first one, `salt` a number that the verifier does not know.
+impl UpperLayer {
+    /// Reads the headers. `false` where they do not all end before `end`, the length that the packet claims. `first` is
+    /// the kind of the first one, `salt` a number that the verifier does not know.
     #[inline(always)]
     pub fn read<P: Octets>(&mut self, packet: &P, first: u8, end: u32, salt: u64) -> bool {
         let mut kind = first;
         let mut offset = IPV6_LEN as u32;
         let mut nth = 0;
-        while nth < MOST_HEADERS {
-            if !is_header(kind) {
+        while nth < MAX_EXTENSION_HEADERS {
+            if !is_extension_header(kind) {
                 break;
             }
             let mut head = [0u8; 8];
             if offset + 8 > end || !packet.load(offset, &mut head) {
                 return false;
             }
-            let step = step(kind, head);
-            kind = forget(step.next as u64, salt) as u8;
-            offset = (opaque(forget((offset + step.len as u32) as u64, salt) & FARTHEST)) as u32;
-            if let Some(Fragment { id, first, whole }) = step.fragment {
+            let header = parse_extension_header(kind, head);
+            kind = forget(header.next as u64, salt) as u8;
+            offset = opaque(forget((offset + header.len as u32) as u64, salt) & OFFSET_MASK) as u32;
+            if let Some(Fragment { id, first, whole }) = header.fragment {
                 self.id = id;
                 if !first {
                     self.piece = Piece::Later;
@@ -79,7 +81,7 @@ impl Upper {
             nth += 1;
         }
         self.protocol = kind;
-        if is_header(kind) {
+        if is_extension_header(kind) {
             return false;
         }
         if has_ports(kind) {

@@ -9,65 +9,70 @@ const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
-/// How many are stepped over. Nobody sends more, and a packet with more cannot be judged.
-pub const MOST_HEADERS: usize = 6;
+/// How many extension headers are stepped over. Nobody sends more, and a packet with more cannot be judged.
+pub const MAX_EXTENSION_HEADERS: usize = 6;
 
-/// What the first eight octets of an extension header say; all of them have so many.
+/// What the first eight octets of an extension header say; no header is shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The kind of what follows.
+pub struct ExtensionHeader {
+    /// The kind of the next header.
     pub next: u8,
-    /// How far away that is, in octets.
+    /// Length of this header, in octets: how far away the next one is.
     pub len: u16,
-    /// Which piece of a packet this is, behind a fragment header.
+    /// Which fragment of a packet this is, if the header is a fragment header.
     pub fragment: Option<Fragment>,
 }
 
 /// A fragment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// What tells this packet's pieces from others'.
+    /// What tells this packet's fragments from others'.
     pub id: [u8; 4],
-    /// Whether it starts with the packet's beginning.
+    /// Whether it holds the packet's beginning.
     pub first: bool,
-    /// Whether it is all there is: a fragment for nothing (RFC 6946).
+    /// Whether it is the whole packet: an atomic fragment (RFC 6946).
     pub whole: bool,
 }
 
-/// Whether this kind is an extension header, and not what the packet carries.
+/// Whether a header of this kind is an extension header, and not what the packet carries.
 #[inline(always)]
 #[must_use]
-pub const fn is_header(kind: u8) -> bool {
+pub const fn is_extension_header(kind: u8) -> bool {
     matches!(
         kind,
         HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
     )
 }
 
-/// Reads an extension header of that kind.
+/// Reads an extension header of this kind from its first eight octets.
 #[inline(always)]
 #[must_use]
-pub fn step(kind: u8, head: [u8; 8]) -> Step {
+pub fn parse_extension_header(kind: u8, head: [u8; 8]) -> ExtensionHeader {
     let [next, len, high, low, a, b, c, d] = head;
     if kind == FRAGMENT {
         let first = high == 0 && low & 0xf8 == 0;
         let fragment = Fragment { id: [a, b, c, d], first, whole: first && low & 1 == 0 };
-        return Step { next, len: 8, fragment: Some(fragment) };
+        return ExtensionHeader { next, len: 8, fragment: Some(fragment) };
     }
     // RFC 4302 counts in words of four octets, all others in eights.
     let len = if kind == AUTHENTICATION { (len as u16 + 2) * 4 } else { (len as u16 + 1) * 8 };
-    Step { next, len, fragment: None }
+    ExtensionHeader { next, len, fragment: None }
 }
 
-/// Whether a translator to IPv4 leaves such a header out (RFC 7915 §5.1): options, a way that has been gone to its end,
-/// and a fragment header without fragments. An authentication header would not hold afterwards.
+/// Whether a translator to IPv4 leaves out such a header (RFC 7915 §5.1): options, a routing header whose segments have
+/// all been visited, and the fragment header of a whole packet. An authentication header would not hold afterwards.
 #[inline(always)]
 #[must_use]
 pub fn is_left_out(kind: u8, head: [u8; 8]) -> bool {
     match kind {
         HOP_BY_HOP | DESTINATION => true,
         ROUTING => head[3] == 0,
-        FRAGMENT => matches!(step(kind, head).fragment, Some(Fragment { whole: true, .. })),
+        FRAGMENT => {
+            matches!(
+                parse_extension_header(kind, head).fragment,
+                Some(Fragment { whole: true, .. })
+            )
+        }
         _ => false,
     }
 }
@@ -79,9 +84,9 @@ mod tests {
 
     #[test]
     fn lengths_and_pieces() {
-        let options = step(DESTINATION, [6, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(options, Step { next: 6, len: 16, fragment: None });
-        assert_eq!(step(AUTHENTICATION, [17, 4, 0, 0, 0, 0, 0, 0]).len, 24);
+        let options = parse_extension_header(DESTINATION, [6, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(options, ExtensionHeader { next: 6, len: 16, fragment: None });
+        assert_eq!(parse_extension_header(AUTHENTICATION, [17, 4, 0, 0, 0, 0, 0, 0]).len, 24);
         for (offset, first, whole) in [
             ([0, 0], true, true),
             ([0, 1], true, false),
@@ -89,9 +94,9 @@ mod tests {
             ([0, 9], false, false),
             ([1, 0], false, false),
         ] {
-            let read = step(FRAGMENT, [6, 99, offset[0], offset[1], 1, 2, 3, 4]);
+            let read = parse_extension_header(FRAGMENT, [6, 99, offset[0], offset[1], 1, 2, 3, 4]);
             let fragment = Fragment { id: [1, 2, 3, 4], first, whole };
-            assert_eq!(read, Step { next: 6, len: 8, fragment: Some(fragment) });
+            assert_eq!(read, ExtensionHeader { next: 6, len: 8, fragment: Some(fragment) });
         }
     }
 
@@ -115,18 +120,18 @@ mod tests {
     #[test]
     fn what_carries_ports_is_no_header() {
         for kind in [6, 17, 58, 50, 59, 132, 4, 41] {
-            assert!(!is_header(kind), "{kind}");
+            assert!(!is_extension_header(kind), "{kind}");
         }
     }
 
     proptest! {
         /// Whatever a header claims, the walk goes on and comes to an end.
         #[test]
-        fn every_step_leads_on(kind: u8, head: [u8; 8]) {
-            let step = step(kind, head);
-            prop_assert!(step.len >= 8 && step.len <= 2048);
-            prop_assert_eq!(step.next, head[0]);
-            prop_assert_eq!(step.fragment.is_some(), kind == FRAGMENT);
+        fn every_header_leads_on(kind: u8, head: [u8; 8]) {
+            let header = parse_extension_header(kind, head);
+            prop_assert!(header.len >= 8 && header.len <= 2048);
+            prop_assert_eq!(header.next, head[0]);
+            prop_assert_eq!(header.fragment.is_some(), kind == FRAGMENT);
         }
     }
 }

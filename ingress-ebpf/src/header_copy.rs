@@ -9,9 +9,9 @@ use core::{
 /// by octet, which takes longer than everything else that is done with a packet.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-pub struct Copied<T>(T);
+pub struct HeaderCopy<T>(T);
 
-impl<T: Copy> Copied<T> {
+impl<T: Copy> HeaderCopy<T> {
     /// Copies a header, in words as far as it is made of them.
     ///
     /// # Safety
@@ -29,7 +29,7 @@ impl<T: Copy> Copied<T> {
         }
         nth *= 4;
         while nth < size_of::<T>() {
-            // SAFETY: as above.
+            // SAFETY: as for the words.
             unsafe { to.cast::<u8>().add(nth).write(from.cast::<u8>().add(nth).read()) };
             nth += 1;
         }
@@ -38,7 +38,7 @@ impl<T: Copy> Copied<T> {
     }
 }
 
-impl<T> Deref for Copied<T> {
+impl<T> Deref for HeaderCopy<T> {
     type Target = T;
 
     #[inline(always)]
@@ -47,7 +47,7 @@ impl<T> Deref for Copied<T> {
     }
 }
 
-impl<T> DerefMut for Copied<T> {
+impl<T> DerefMut for HeaderCopy<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0

@@ -10,32 +10,32 @@ use aya_ebpf::{
 use ingress_common::{
     checksum::Sum,
     ip::{IPV6_LEN, TCP},
-    policy::{is_left_out, step},
+    policy::{is_left_out, parse_extension_header},
     verifier::{forget, opaque},
 };
 use network_types::ip::Ipv6Hdr;
 
-use crate::packet::{Packet, Step, done, load, now};
+use crate::packet::{Packet, Step, helper_result, load, now};
 
-/// Offset of the length, with next header and hop limit behind it.
+/// Offset of the payload length in an IPv6 header, with next header and hop limit behind it.
 const PAYLOAD_LEN: usize = 4;
-/// Nobody sends more of them in front of TCP.
-const MOST: u32 = 4;
-/// The most octets of them that the kernel takes off at once.
-const FARTHEST: u64 = 0xfff;
+/// How many extension headers are stripped. Nobody sends more of them in front of TCP.
+const MAX_HEADERS: u32 = 4;
+/// The most octets of extension headers that the kernel takes off at once; also a mask, which shows the verifier that.
+const MAX_STRIPPED: u64 = 0xfff;
 
-/// Takes the headers between IPv6 and TCP off, and has `ip` say so. Whether it could: not where the packet carries
-/// something else, or what must not be left out.
+/// Takes off the headers between IPv6 and TCP, and corrects `ip` accordingly. `false` where the packet carries something
+/// other than TCP, or a header that must not be left out.
 #[inline(always)]
-pub fn take_off<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<bool> {
+pub fn strip<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<bool> {
     let payload = u16::from_be_bytes(ip.payload_len);
     let octets = measure(packet.skb(), L2 as u32, ip.next_hdr as u32, payload as u64);
-    let octets = opaque(octets & FARTHEST);
+    let octets = opaque(octets & MAX_STRIPPED);
     if octets == 0 || octets > payload as u64 {
         return Ok(false);
     }
     // SAFETY: the helper refuses what it cannot do.
-    done(unsafe {
+    helper_result(unsafe {
         bpf_skb_adjust_room(
             packet.skb(),
             -(octets as i32),
@@ -54,7 +54,7 @@ pub fn take_off<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<
     Ok(true)
 }
 
-/// The octets of the headers, all within the payload; zero where no TCP follows, or not all may be left out.
+/// The length of the headers in octets, all within the payload; zero where no TCP follows, or not all may be left out.
 ///
 /// Not inlined: it is verified apart from what comes before.
 #[inline(never)]
@@ -62,7 +62,7 @@ fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
     let salt = now();
     let (mut kind, mut offset) = (first as u8, 0u64);
     let mut nth = 0;
-    while nth < MOST {
+    while nth < MAX_HEADERS {
         if kind == TCP {
             break;
         }
@@ -71,13 +71,13 @@ fn measure(skb: *mut __sk_buff, l2: u32, first: u32, payload: u64) -> u64 {
         if !loaded || offset + 8 > payload || !is_left_out(kind, head) {
             return 0;
         }
-        let step = step(kind, head);
-        let behind = offset + step.len as u64;
-        if behind > FARTHEST {
+        let header = parse_extension_header(kind, head);
+        let behind = offset + header.len as u64;
+        if behind > MAX_STRIPPED {
             return 0;
         }
-        kind = forget(step.next as u64, salt) as u8;
-        offset = opaque(forget(behind, salt) & FARTHEST);
+        kind = forget(header.next as u64, salt) as u8;
+        offset = opaque(forget(behind, salt) & MAX_STRIPPED);
         nth += 1;
     }
     if kind == TCP { offset } else { 0 }
