@@ -16,6 +16,7 @@ pub mod policy;
 pub mod rate;
 mod siphash;
 pub mod splice;
+pub mod spoofing;
 pub mod storm;
 pub mod tcp;
 pub mod upcall;

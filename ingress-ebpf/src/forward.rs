@@ -5,6 +5,7 @@ use ingress_common::{
     checksum::Sum,
     ip::{IPV6_LEN, TCP},
     maps::{Destination, Device},
+    spoofing::{TunnelSender, is_spoofed_from_world, leaves_the_sites},
     verdict::{DropReason, Traffic, Verdict},
 };
 use network_types::ip::Ipv6Hdr;
@@ -33,7 +34,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
         Destination::Site => {}
     }
     let from = routes::lookup(&ip.src_addr).destination();
-    if matches!(from, Destination::Site | Destination::Nat46 | Destination::Here) {
+    if is_spoofed_from_world(from) {
         return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
     }
     // What is left to the kernel from here on, it forwards.
@@ -51,26 +52,17 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let mut ip = parse(packet)?;
     let from = routes::lookup(&ip.src_addr);
     let to = routes::lookup(&ip.dst_addr);
-    let home = match from.destination() {
-        Destination::Site => devices::site(from.site),
-        // A router on the way may speak from an address of its own; only its ICMPv6 errors have business
-        // behind the NAT46 prefix. TCP from there is of a server that nobody has told us of.
-        Destination::Kernel | Destination::Here
-            if to.destination() == Destination::Nat46 && ip.next_hdr != TCP =>
-        {
-            return to_client::icmp_error(packet, &ip);
-        }
-        Destination::Kernel if to.destination() != Destination::Nat46 => {
-            return Err(Verdict::Kernel);
-        }
-        Destination::Kernel | Destination::World | Destination::Nat46 | Destination::Here => None,
+    let home = match TunnelSender::of(from.destination(), to.destination(), ip.next_hdr) {
+        TunnelSender::Site => devices::site(from.site),
+        TunnelSender::Router => return to_client::icmp_error(packet, &ip),
+        TunnelSender::Kernel => return Err(Verdict::Kernel),
+        TunnelSender::Spoofed => None,
     };
     let home = match home {
         Some(home) if home.ifindex == packet.ifindex() => home,
         Some(_) | None => return Err(Verdict::Drop(DropReason::SpoofedFromSite)),
     };
-    // What the kernel forwards may come back through us.
-    if matches!(to.destination(), Destination::World | Destination::Kernel | Destination::Here) {
+    if leaves_the_sites(to.destination()) {
         gate::note_outbound(packet, &ip);
     }
     match to.destination() {
@@ -88,8 +80,8 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     }
 }
 
-/// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU
-/// of ours on the way, for the MSS.
+/// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU of our devices on
+/// the way, to which the MSS is clamped.
 #[inline(always)]
 fn route<const L2: usize>(
     packet: &Packet<L2>,
@@ -99,8 +91,8 @@ fn route<const L2: usize>(
     path: Traffic,
 ) -> Step<Verdict> {
     let len = IPV6_LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32;
-    // Under a GSO batch lies a TCP or UDP header of at most sixty octets; a few octets of caution only
-    // send a packet the slow way.
+    // In a GSO batch a TCP or UDP header of at most sixty octets follows; a few octets of caution only send a packet
+    // the slow way.
     let odd = ip.next_hdr == HOP_BY_HOP
         || ip.hop_limit <= 1
         || out.ifindex == packet.ifindex()
@@ -132,7 +124,7 @@ fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<HeaderCopy<Ipv6Hdr>> {
     if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
 }
 
-/// Octets of transport header, as far as a GSO batch needs it.
+/// Length of the transport header in octets, as far as a GSO batch needs it.
 #[inline(always)]
 fn transport_len<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> u32 {
     if ip.next_hdr != TCP {

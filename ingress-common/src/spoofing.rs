@@ -1,0 +1,98 @@
+//! Who may send from which address: forwarded IPv6, judged by what its source and its destination are.
+
+use crate::{ip::TCP, maps::Destination};
+
+/// Whether a packet from the uplink claims to come from where none can come from out there.
+#[inline(always)]
+#[must_use]
+pub const fn is_spoofed_from_world(source: Destination) -> bool {
+    matches!(source, Destination::Site | Destination::Nat46 | Destination::Here)
+}
+
+/// What the sender of a packet from a tunnel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelSender {
+    /// A host of a site, if this is the site's tunnel.
+    Site,
+    /// A router on the way to the backend, which speaks from an address of its own and may report an error to the NAT46
+    /// prefix.
+    Router,
+    /// Somebody whom the kernel must judge: link-local, for one.
+    Kernel,
+    /// Nobody who could be behind a tunnel.
+    Spoofed,
+}
+
+impl TunnelSender {
+    /// By what source and destination are, and by the protocol behind the IPv6 header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(source: Destination, destination: Destination, protocol: u8) -> Self {
+        let to_nat46 = matches!(destination, Destination::Nat46);
+        match source {
+            Destination::Site => Self::Site,
+            // TCP from there is of a server that nobody has told us of.
+            Destination::Kernel | Destination::Here if to_nat46 && protocol != TCP => Self::Router,
+            Destination::Kernel if !to_nat46 => Self::Kernel,
+            Destination::Kernel | Destination::World | Destination::Nat46 | Destination::Here => {
+                Self::Spoofed
+            }
+        }
+    }
+}
+
+/// Whether the policy must remember a packet from a site: it leaves the sites, or the kernel forwards it and it may come
+/// back through us.
+#[inline(always)]
+#[must_use]
+pub const fn leaves_the_sites(destination: Destination) -> bool {
+    matches!(destination, Destination::World | Destination::Kernel | Destination::Here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ip::ICMPV6;
+
+    const ALL: [Destination; 5] = [
+        Destination::Kernel,
+        Destination::World,
+        Destination::Site,
+        Destination::Nat46,
+        Destination::Here,
+    ];
+
+    #[test]
+    fn the_world_has_no_address_of_ours() {
+        let genuine = ALL.into_iter().filter(|source| !is_spoofed_from_world(*source));
+        assert!(genuine.eq([Destination::Kernel, Destination::World]));
+    }
+
+    #[test]
+    fn every_sender_behind_a_tunnel() {
+        use TunnelSender::{Kernel, Router, Site, Spoofed};
+        // To the NAT46 prefix with an error, there with TCP, and to anywhere else with either.
+        for (source, error, segment, elsewhere) in [
+            (Destination::Site, Site, Site, Site),
+            (Destination::Kernel, Router, Spoofed, Kernel),
+            (Destination::Here, Router, Spoofed, Spoofed),
+            (Destination::World, Spoofed, Spoofed, Spoofed),
+            (Destination::Nat46, Spoofed, Spoofed, Spoofed),
+        ] {
+            for destination in ALL {
+                for (protocol, to_nat46) in [(ICMPV6, error), (TCP, segment)] {
+                    let expected =
+                        if destination == Destination::Nat46 { to_nat46 } else { elsewhere };
+                    let sender = TunnelSender::of(source, destination, protocol);
+                    assert_eq!(sender, expected, "{source:?} to {destination:?}, {protocol}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_among_sites_and_flows_is_not_remembered() {
+        let staying = ALL.into_iter().filter(|destination| !leaves_the_sites(*destination));
+        assert!(staying.eq([Destination::Site, Destination::Nat46]));
+    }
+}
