@@ -19,12 +19,12 @@ pub enum TunnelSender {
     Router,
     /// Somebody whom the kernel must judge: link-local, for one.
     Kernel,
-    /// Nobody who could be behind a tunnel.
+    /// An address that nobody behind a tunnel can have.
     Spoofed,
 }
 
 impl TunnelSender {
-    /// By what source and destination are, and by the protocol behind the IPv6 header.
+    /// The sender, judged by what source and destination are, and by the protocol in the IPv6 header.
     #[inline(always)]
     #[must_use]
     pub const fn of(source: Destination, destination: Destination, protocol: u8) -> Self {

@@ -93,7 +93,7 @@ fn admit<const L2: usize>(
     if !flags.contains(Flags::SYN) && unsafe { PENDING.get(&segment.key) }.is_some() {
         return Err(upcall::hand_up_client(packet, segment.key.client));
     }
-    // What has begun goes on.
+    // Lists of clients end no handshake that has begun.
     if !policy::client_may(segment.key.client) {
         return Err(Verdict::Drop(DropReason::ClientDenied));
     }
@@ -117,7 +117,7 @@ fn admit<const L2: usize>(
         count::cookie(Cookie::Accepted);
         Ok(upcall::hand_up_client(packet, segment.key.client))
     } else if flags.contains(Flags::FIN) && admitted.client_isn.is_some() {
-        // Connected and left without a word: nothing is here that could answer the FIN.
+        // The client connected and left without a word: there is no connection here that could answer the FIN.
         Ok(upcall::ask_answer(packet, Upcall::ResetClient, DropReason::NoFlow))
     } else {
         // A FIN behind data follows on the heels of a hello that the daemon is about to take up, and will be

@@ -3,7 +3,7 @@
 use ingress_common::checksum::Sum;
 use network_types::ip::Ipv4Hdr;
 
-/// The same header with the right checksum; what stands in that field does not matter. For headers without options.
+/// `header` with the right checksum, whatever its checksum field held. For headers without options.
 #[inline(always)]
 pub fn sealed(mut header: Ipv4Hdr) -> Ipv4Hdr {
     header.check = Sum(0)

@@ -1,4 +1,4 @@
-//! Whom a packet is handed to on a device with Ethernet headers, where the daemon knows that.
+//! The router or host that a packet is handed to on a device with Ethernet headers, where the daemon knows it.
 
 use aya_ebpf::{
     bindings::bpf_redir_neigh,
@@ -9,15 +9,15 @@ use ingress_common::maps::{self, ASK_KERNEL, Device, NextHop};
 
 use crate::{heartbeat, routes};
 
-/// By the number that routes have.
+/// Next hops by their numbers, which routes name.
 #[map]
 static NEXT_HOPS: Array<NextHop> = Array::pinned(maps::NEXT_HOPS, 0);
-/// Numbers by the client's address.
+/// Numbers of next hops by the client's address.
 #[map]
 static ROUTES4: LpmTrie<[u8; 4], u32> = LpmTrie::pinned(maps::MAX_ROUTES4, 0);
 
-/// The next hop of that number, for `bpf_redirect_neigh`. None means that the kernel shall look it up: it follows
-/// every change, which a next hop in a map does only while there is a daemon.
+/// The next hop with this number, for `bpf_redirect_neigh`. `None` has the kernel look it up: the kernel follows every
+/// change of routes, a next hop in a map only while there is a daemon.
 #[inline(always)]
 pub fn get(number: u8) -> Option<*const bpf_redir_neigh> {
     if number == ASK_KERNEL || !heartbeat::was_fresh() {
@@ -28,13 +28,13 @@ pub fn get(number: u8) -> Option<*const bpf_redir_neigh> {
     if unsafe { (*next_hop).family } == 0 { None } else { Some(next_hop.cast()) }
 }
 
-/// The number for a backend behind a tunnel.
+/// The number of the next hop to a backend behind a tunnel.
 #[inline(always)]
 pub fn to_backend(tunnel: &Device, backend: &[u8; 16]) -> u8 {
     if tunnel.ethernet == 0 { ASK_KERNEL } else { routes::lookup(backend).next_hop }
 }
 
-/// The number for a client behind the uplink.
+/// The number of the next hop to a client behind the uplink.
 #[inline(always)]
 pub fn to_client(uplink: &Device, client: &[u8; 4]) -> u8 {
     if uplink.ethernet == 0 {

@@ -5,7 +5,7 @@ use ingress_common::{checksum::Sum, splice::OptionShift, tcp::Timestamps};
 use crate::packet::{Packet, Step};
 
 /// Shifts the `len` octets of options at `offset`, and returns by how much the TCP checksum changes. Pointers
-/// into the packet are good no more.
+/// into the packet are invalid afterwards.
 #[inline(always)]
 pub fn shift<const L2: usize>(
     packet: &Packet<L2>,

@@ -73,7 +73,7 @@ impl Answer {
 /// What an answer needs to know of a SYN, besides the option area.
 pub struct Syn {
     pub key: ClientKey,
-    /// The client's.
+    /// The client's ISN.
     pub isn: Seq,
     /// Octets of options.
     pub options: usize,
@@ -144,7 +144,7 @@ pub struct Header {
     pub urgent: [u8; 2],
 }
 
-/// What stands before the checksum.
+/// The fields before the checksum.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Front {
@@ -185,7 +185,7 @@ impl Header {
         Self { front, urgent: [0; 2] }
     }
 
-    /// What it adds to the checksum.
+    /// What the header adds to the checksum.
     #[inline(always)]
     pub fn sum(&self) -> Sum {
         let Front { ports: [from, to], seq, ack, offset, flags, window } = self.front;
@@ -217,7 +217,7 @@ pub fn ip_header(key: &ClientKey, len: u16) -> Ipv4Hdr {
     })
 }
 
-/// Back to the neighbour that it came from.
+/// Swaps the Ethernet addresses: the packet goes back to the neighbour that it came from.
 #[inline(always)]
 fn turn_around<const L2: usize>(packet: &Packet<L2>) -> Step<()> {
     if L2 != ETHERNET {

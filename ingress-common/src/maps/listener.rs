@@ -34,12 +34,12 @@ pub struct Listener {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Offer {
-    /// The operator does not want it.
+    /// The operator does not want the option.
     #[default]
     Off = 0,
-    /// It does.
+    /// The option is promised.
     On = 1,
-    /// Not any more: a backend turned out to lack it.
+    /// The option is promised no longer: a backend turned out to lack it.
     Withdrawn = 2,
 }
 
@@ -63,7 +63,7 @@ impl Listener {
         self.sack == Offer::On as u8
     }
 
-    /// Whether timestamps are.
+    /// Whether timestamps are promised.
     #[inline(always)]
     #[must_use]
     pub const fn offers_timestamps(&self) -> bool {

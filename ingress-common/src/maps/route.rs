@@ -78,7 +78,7 @@ pub struct NextHop {
 impl NextHop {
     /// `AF_INET` (`linux/socket.h`).
     pub const IPV4: u32 = 2;
-    /// `AF_INET6`.
+    /// `AF_INET6` (`linux/socket.h`).
     pub const IPV6: u32 = 10;
 }
 

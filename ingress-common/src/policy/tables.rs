@@ -24,8 +24,8 @@ impl Settings {
     const CLIENTS: u64 = 1 << 1;
     const ONLY_LISTED: u64 = 1 << 2;
 
-    /// The rule set with this number. `closed`: IPv6 needs a rule. `clients`: there are lists of clients;
-    /// `only_listed`: and who is not in them may not.
+    /// The rule set with this number. `closed`: IPv6 needs a rule. `clients`: there are lists of clients.
+    /// `only_listed`: clients that are in none of them may not connect.
     #[must_use]
     pub const fn new(set: u32, closed: bool, clients: bool, only_listed: bool) -> Self {
         let mut word = (set as u64) << 32;
@@ -62,7 +62,7 @@ impl Settings {
         self.0 & Self::CLIENTS != 0
     }
 
-    /// Whether a client that no list has may connect.
+    /// Whether a client that is in no list may connect.
     #[inline(always)]
     #[must_use]
     pub const fn admits_unlisted(self) -> bool {
@@ -87,27 +87,27 @@ pub struct Place {
     pub address: [u8; 16],
 }
 
-/// Key in `SERVICES`. The value is the group of those who may use it.
+/// Key in `SERVICES`: a protocol and port. The value is the group of those who may use it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// The rule set.
     pub set: [u8; 4],
-    /// What `TARGETS` said.
+    /// The value found in `TARGETS`.
     pub services: [u8; 4],
-    /// Of the IPv6 header, or of the last extension header.
+    /// The protocol that the last header names, be that the IPv6 header or an extension header.
     pub protocol: u8,
     /// Zero where the protocol has none.
     pub port: [u8; 2],
 }
 
-/// Key in `SOURCES`: whoever is in the group. The value is one for who may, zero for who may not.
+/// Key in `SOURCES`: an address in a group. The value is one where it may, zero where it may not.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The rule set.
     pub set: [u8; 4],
-    /// What `SERVICES` said, or [`LISTED_CLIENTS`].
+    /// The value found in `SERVICES`, or [`LISTED_CLIENTS`].
     pub group: [u8; 4],
     /// The address outside; IPv4 as [`mapped`].
     pub address: [u8; 16],

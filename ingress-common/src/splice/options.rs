@@ -16,9 +16,9 @@ pub struct OptionShift {
     edges: Option<[u8; 4]>,
     /// Offset in the timestamps option's value of what changes: 0 for TSval, 4 for TSecr.
     field: usize,
-    /// Added to that field.
+    /// Added to that field, if `stamped`.
     by: u32,
-    /// Whether it is.
+    /// Whether the timestamps are changed at all.
     stamped: bool,
 }
 
@@ -47,7 +47,7 @@ impl OptionShift {
     }
 
     /// The quick way for options of `len` octets that begin in the usual form: changes the first of them in
-    /// place and returns by how much the TCP checksum changes. `None`: this way does not lead to the end.
+    /// place and returns by how much the TCP checksum changes. `None` where the quick way does not do.
     #[inline(always)]
     pub fn usual(&self, front: &mut [u8; Timestamps::LEN], len: usize) -> Option<Sum> {
         let [a, b, c, d, ..] = *front;
@@ -181,7 +181,7 @@ mod tests {
         area
     }
 
-    /// The same, done by the reader that the programs don't use.
+    /// What `apply` should yield, by the reader of options that the programs don't use.
     fn expected(area: &[u8], edges: u32, value: u32, echo: u32) -> Vec<u8> {
         let mut new = area.to_vec();
         let start = area.as_ptr() as usize;

@@ -130,7 +130,7 @@ impl SynOptions {
         found
     }
 
-    /// All of it in one number.
+    /// All the options packed into one number.
     #[inline(always)]
     #[must_use]
     pub const fn pack(&self) -> u64 {

@@ -7,15 +7,18 @@
 use crate::{ip::TCP, tcp::Flags};
 
 const SECOND: u64 = 1_000_000_000;
-/// A TCP connection whose two ends have spoken (RFC 5382 REQ-5, RFC 6092 REC-35: at least 2 h 4 min).
+/// How long a TCP connection lasts whose two ends have spoken, in nanoseconds (RFC 5382 REQ-5, RFC 6092 REC-35: at least 2 h 4 min).
 pub const ESTABLISHED: u64 = (2 * 3600 + 4 * 60 + 30) * SECOND;
-/// One that opens or closes (the same: at least 4 min).
+/// How long a TCP connection lasts that opens or closes, in nanoseconds (RFC 5382 REQ-5, RFC 6092 REC-35: at least
+/// 4 min).
 pub const TRANSITORY: u64 = (4 * 60 + 10) * SECOND;
-/// Everything that is not TCP (RFC 4787 REQ-5, RFC 6092 REC-14).
+/// How long everything else than TCP lasts, in nanoseconds (RFC 4787 REQ-5, RFC 6092 REC-14).
 pub const UDP_IDLE: u64 = 5 * 60 * SECOND;
-/// How long after a change of rules what is not TCP may still be the answer to something that began before.
+/// How long after a change of rules a packet that is not TCP may still answer something that began before, in
+/// nanoseconds.
 pub const LINGERING: u64 = 30 * SECOND;
-/// Times are written no more often than this: a line of cache is dear, and the limits are long.
+/// Times are written no more often than this, in nanoseconds: writing to a shared cache line is expensive, and the limits
+/// are long.
 pub const FRESH: u64 = SECOND;
 
 /// The inside has sent a SYN.
@@ -24,7 +27,7 @@ const SYN: u8 = 1;
 const ANSWERED: u8 = 1 << 1;
 /// The inside has sent FIN.
 const FIN_INSIDE: u8 = 1 << 2;
-/// The outside has.
+/// The outside has sent FIN.
 const FIN_OUTSIDE: u8 = 1 << 3;
 /// Somebody has sent RST, and the inside nothing since.
 const RESET: u8 = 1 << 4;
@@ -46,7 +49,7 @@ const _: () = assert!(size_of::<Connection>() == 16);
 pub enum Stage {
     /// Nobody outside has spoken.
     Opening,
-    /// Both ends have.
+    /// Both ends have spoken.
     Established,
     /// Both have ended it, or one has reset it.
     Closing,
@@ -131,7 +134,7 @@ impl Connection {
         age(self.last_seen, now) > self.limit(protocol) as i64
     }
 
-    /// How long it lasts after the inside has spoken last.
+    /// How long the connection lasts after the inside last spoke, in nanoseconds.
     #[inline(always)]
     #[must_use]
     pub fn limit(&self, protocol: u8) -> u64 {
@@ -144,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// How far it is; `None` where the protocol does not tell.
+    /// How far the connection is; `None` where the protocol does not tell.
     #[must_use]
     pub fn stage(&self, protocol: u8) -> Option<Stage> {
         (protocol == TCP).then_some(if self.is_established() {
