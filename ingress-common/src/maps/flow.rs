@@ -116,21 +116,21 @@ pub struct ToBackend {
     pub closing: u8,
     /// One where both ends have timestamps.
     pub timestamps: u8,
-    /// What the backend announced, see [`ToBackend::mss`]; zero where it takes more than Ethernet carries.
-    pub small: u8,
+    /// The MSS that the backend announced, as [`ToBackend::encode_mss`] writes it; zero where it takes more than Ethernet carries.
+    pub announced_mss: u8,
     /// The TSval that we showed the client less the backend's: subtracted from TSecr.
     pub ts_delta: [u8; 4],
 }
 
 /// The MSS that every backend is taken to have: what a peer without the option means over IPv4.
 pub const LEAST_MSS: u16 = crate::tcp::DEFAULT_MSS;
-/// The octets of one step of [`ToBackend::small`].
+/// The octets of one step of [`ToBackend::announced_mss`].
 const MSS_STEP: u16 = 4;
 
 impl ToBackend {
-    /// `small` for a backend that announced this MSS.
+    /// The value of `announced_mss` for a backend that announced this MSS, in octets.
     #[must_use]
-    pub const fn small(announced: u16) -> u8 {
+    pub const fn encode_mss(announced: u16) -> u8 {
         let steps = announced.saturating_sub(LEAST_MSS).div_ceil(MSS_STEP);
         if steps < u8::MAX as u16 { steps as u8 + 1 } else { 0 }
     }
@@ -139,9 +139,9 @@ impl ToBackend {
     #[inline(always)]
     #[must_use]
     pub const fn mss(&self) -> Option<u16> {
-        match self.small {
+        match self.announced_mss {
             0 => None,
-            small => Some(LEAST_MSS + (small as u16 - 1) * MSS_STEP),
+            code => Some(LEAST_MSS + (code as u16 - 1) * MSS_STEP),
         }
     }
 
@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn an_announced_mss_fits_an_octet() {
         for announced in 0..=u16::MAX {
-            let half = ToBackend { small: ToBackend::small(announced), ..ToBackend::default() };
+            let announced_mss = ToBackend::encode_mss(announced);
+            let half = ToBackend { announced_mss, ..ToBackend::default() };
             match half.mss() {
                 Some(mss) => assert!(mss >= announced && mss - announced.max(LEAST_MSS) < 4),
                 None => assert!(announced > 1500, "{announced}"),

@@ -92,7 +92,7 @@ pub(super) fn to_backend(tuple: ClientTuple, splice: &Splice, host: u32, now: u6
         expand,
         closing: 0,
         timestamps: u8::from(splice.ts_delta.is_some()),
-        small: ToBackend::small(splice.announced),
+        announced_mss: ToBackend::encode_mss(splice.announced),
         ts_delta: splice.ts_delta.unwrap_or(0).to_be_bytes(),
     }
 }
