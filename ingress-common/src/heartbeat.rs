@@ -3,8 +3,8 @@
 /// A daemon that has been silent for longer than this is taken for gone, in nanoseconds.
 pub const LIMIT: u64 = 3_000_000_000;
 
-/// Whether a daemon lives at `now` whose last beat was at `beat`, both in nanoseconds since boot. A beat that another CPU
-/// has seen after this one looked at the clock is as fresh as can be.
+/// Whether a daemon lives at `now` whose last beat was at `beat`, both in nanoseconds since boot. A beat that another
+/// CPU has seen after this one looked at the clock is as fresh as can be.
 #[inline(always)]
 #[must_use]
 pub const fn is_fresh(beat: u64, now: u64) -> bool {

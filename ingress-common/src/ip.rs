@@ -14,7 +14,8 @@ pub const IPV4_LEN: usize = 20;
 /// Length of an IPv6 header without extension headers, in octets.
 pub const IPV6_LEN: usize = 40;
 
-/// By how many octets a packet grows where an IPv6 header takes the place of its IPv4 header, and shrinks the other way.
+/// By how many octets a packet grows where an IPv6 header takes the place of its IPv4 header, and shrinks the other
+/// way.
 pub const TRANSLATION_GROWTH: u32 = (IPV6_LEN - IPV4_LEN) as u32;
 
 /// The least MTU of a link that carries IPv6, in octets (RFC 8200 §5).

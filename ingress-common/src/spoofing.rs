@@ -41,8 +41,8 @@ impl TunnelSender {
     }
 }
 
-/// Whether the policy must remember a packet from a site: it leaves the sites, or the kernel forwards it and it may come
-/// back through us.
+/// Whether the policy must remember a packet from a site: it leaves the sites, or the kernel forwards it and it may
+/// come back through us.
 #[inline(always)]
 #[must_use]
 pub const fn leaves_the_sites(destination: Destination) -> bool {

@@ -1,8 +1,8 @@
 //! Two hints for the kernel's verifier. On the host both are the identity.
 
-/// Makes the verifier forget every bit of `value` that it does not know in `salt`. All rounds of a loop, or all branches
-/// that lead here, then look alike to it, and it checks what follows once, not once for each. `salt` must come from a
-/// map or a helper, or the verifier knows it.
+/// Makes the verifier forget every bit of `value` that it does not know in `salt`. All rounds of a loop, or all
+/// branches that lead here, then look alike to it, and it checks what follows once, not once for each. `salt` must come
+/// from a map or a helper, or the verifier knows it.
 #[inline(always)]
 #[must_use]
 pub fn forget(value: u64, salt: u64) -> u64 {

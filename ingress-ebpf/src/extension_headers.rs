@@ -24,8 +24,8 @@ const MAX_HEADERS: u32 = 4;
 /// The most octets of extension headers that the kernel takes off at once; also a mask, which shows the verifier that.
 const MAX_STRIPPED: u64 = 0xfff;
 
-/// Takes off the headers between IPv6 and TCP, and corrects `ip` accordingly. `false` where the packet carries something
-/// other than TCP, or a header that must not be left out.
+/// Takes off the headers between IPv6 and TCP, and corrects `ip` accordingly. `false` where the packet carries
+/// something other than TCP, or a header that must not be left out.
 #[inline(always)]
 pub fn strip<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<bool> {
     let payload = u16::from_be_bytes(ip.payload_len);

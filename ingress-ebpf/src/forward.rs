@@ -80,8 +80,8 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     }
 }
 
-/// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU of our devices on
-/// the way, to which the MSS is clamped.
+/// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU of our devices
+/// on the way, to which the MSS is clamped.
 #[inline(always)]
 fn route<const L2: usize>(
     packet: &Packet<L2>,

@@ -8,8 +8,8 @@ use crate::packet::now;
 /// When the daemon last gave a sign of life, in nanoseconds since boot.
 #[map]
 static HEARTBEAT: Array<u64> = Array::pinned(1, 0);
-/// The last answer of [`was_fresh`]: the tick of the kernel's clock that it is for, shifted left by one bit, and in that
-/// bit whether the daemon lived.
+/// The last answer of [`was_fresh`]: the tick of the kernel's clock that it is for, shifted left by one bit, and in
+/// that bit whether the daemon lived.
 #[map]
 static FOUND: Array<u64> = Array::with_max_entries(1, 0);
 

@@ -161,7 +161,8 @@ impl<const L2: usize> Packet<L2> {
         Some(unsafe { HeaderCopy::from(at) })
     }
 
-    /// Where a header lies, `offset` octets behind the start of the network header; good until a helper changes the packet.
+    /// Where a header lies, `offset` octets behind the start of the network header; good until a helper changes the
+    /// packet.
     #[inline(always)]
     pub fn at<T>(&self, offset: usize) -> Option<*mut T> {
         // SAFETY: as in `is_for_us`.
@@ -292,8 +293,8 @@ impl<const L2: usize> Packet<L2> {
     }
 }
 
-/// The length of an option area, for a helper: both bounds are checked on one register, or older verifiers lose one. The
-/// upper bound goes first: it makes the value unsigned, of which newer verifiers would else lose the lower bound.
+/// The length of an option area, for a helper: both bounds are checked on one register, or older verifiers lose one.
+/// The upper bound goes first: it makes the value unsigned, of which newer verifiers would else lose the lower bound.
 #[inline(always)]
 fn options_len(len: usize) -> Option<u32> {
     let len = opaque(len as u64);

@@ -25,8 +25,8 @@ const OPTIONS: usize = IPV4_LEN + tcp::HEADER_LEN;
 const CHECKSUM: usize = IPV4_LEN + tcp::CHECKSUM_OFFSET;
 /// What the network header gains, in octets.
 const GROWTH: i32 = TRANSLATION_GROWTH as i32;
-/// A client that exceeds the backend's MSS is told so only after a silence of this length, in nanoseconds, which suggests
-/// a lost segment; not while everything gets through.
+/// A client that exceeds the backend's MSS is told so only after a silence of this length, in nanoseconds, which
+/// suggests a lost segment; not while everything gets through.
 const MSS_REPORT_SILENCE: u64 = 100_000_000;
 
 /// From the uplink.

@@ -72,8 +72,8 @@ pub const CLOSING_FIN: u8 = 1;
 /// In `closing` of either half: this side has sent RST.
 pub const CLOSING_RST: u8 = 2;
 
-/// The closing marks of a half after another segment with these flags. One without RST clears the mark of an earlier RST:
-/// that was forged, or not accepted (RFC 7857 §2.2).
+/// The closing marks of a half after another segment with these flags. One without RST clears the mark of an earlier
+/// RST: that was forged, or not accepted (RFC 7857 §2.2).
 #[inline(always)]
 #[must_use]
 pub const fn closing_after(before: u8, flags: Flags) -> u8 {
@@ -116,7 +116,8 @@ pub struct ToBackend {
     pub closing: u8,
     /// One where both ends have timestamps.
     pub timestamps: u8,
-    /// The MSS that the backend announced, as [`ToBackend::encode_mss`] writes it; zero where it takes more than Ethernet carries.
+    /// The MSS that the backend announced, as [`ToBackend::encode_mss`] writes it; zero where it takes more than
+    /// Ethernet carries.
     pub announced_mss: u8,
     /// The TSval that we showed the client less the backend's: subtracted from TSecr.
     pub ts_delta: [u8; 4],
@@ -145,8 +146,8 @@ impl ToBackend {
         }
     }
 
-    /// Whether a segment of the client belongs to a later connection on this tuple: its SYN, or the acknowledgment (`ack`,
-    /// as it stands in the header) of the cookie that a later SYN was answered with.
+    /// Whether a segment of the client belongs to a later connection on this tuple: its SYN, or the acknowledgment
+    /// (`ack`, as it stands in the header) of the cookie that a later SYN was answered with.
     #[inline(always)]
     #[must_use]
     pub const fn is_opened_anew_by(&self, flags: Flags, ack: [u8; 4]) -> bool {
@@ -201,8 +202,8 @@ pub struct ToClient {
 }
 
 impl ToClient {
-    /// Whether an acknowledgment (as it stands in the header) covers what is [`watched`](Self::watched). One far ahead is
-    /// none of this connection, but of an older one on the same tuple.
+    /// Whether an acknowledgment (as it stands in the header) covers what is [`watched`](Self::watched). One far ahead
+    /// is none of this connection, but of an older one on the same tuple.
     #[inline(always)]
     #[must_use]
     pub const fn is_watched_covered_by(&self, ack: [u8; 4]) -> bool {

@@ -4,7 +4,8 @@ use super::{MAX_OPTIONS_LEN, MAX_WINDOW_SCALE, SynOptions, Timestamps};
 use crate::checksum::Sum;
 use crate::verifier::{forget, opaque};
 
-/// Octets of a buffer for an option area; a power of two, so that a masked index is always inside and the verifier sees it.
+/// Octets of a buffer for an option area; a power of two, so that a masked index is always inside and the verifier sees
+/// it.
 pub const OPTION_BUFFER_LEN: usize = 64;
 /// Mask for indices into that buffer.
 pub const OPTION_MASK: usize = OPTION_BUFFER_LEN - 1;

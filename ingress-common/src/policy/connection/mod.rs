@@ -7,7 +7,8 @@
 use crate::{ip::TCP, tcp::Flags};
 
 const SECOND: u64 = 1_000_000_000;
-/// How long a TCP connection lasts whose two ends have spoken, in nanoseconds (RFC 5382 REQ-5, RFC 6092 REC-35: at least 2 h 4 min).
+/// How long a TCP connection lasts whose two ends have spoken, in nanoseconds (RFC 5382 REQ-5, RFC 6092 REC-35: at
+/// least 2 h 4 min).
 pub const ESTABLISHED: u64 = (2 * 3600 + 4 * 60 + 30) * SECOND;
 /// How long a TCP connection lasts that opens or closes, in nanoseconds (RFC 5382 REQ-5, RFC 6092 REC-35: at least
 /// 4 min).
@@ -17,8 +18,8 @@ pub const UDP_IDLE: u64 = 5 * 60 * SECOND;
 /// How long after a change of rules a packet that is not TCP may still answer something that began before, in
 /// nanoseconds.
 pub const LINGERING: u64 = 30 * SECOND;
-/// Times are written no more often than this, in nanoseconds: writing to a shared cache line is expensive, and the limits
-/// are long.
+/// Times are written no more often than this, in nanoseconds: writing to a shared cache line is expensive, and the
+/// limits are long.
 pub const FRESH: u64 = SECOND;
 
 /// The inside has sent a SYN.
@@ -167,8 +168,8 @@ impl Connection {
 }
 
 /// Whether a packet from outside may belong to what began before the rules changed at `changed` (zero: there were none
-/// before). A TCP segment without SYN may do so for hours: a host that does not know its connection refuses it; one that
-/// does answers, which makes an entry.
+/// before). A TCP segment without SYN may do so for hours: a host that does not know its connection refuses it; one
+/// that does answers, which makes an entry.
 #[inline(always)]
 #[must_use]
 pub fn may_have_begun_before(protocol: u8, flags: Flags, changed: u64, now: u64) -> bool {
@@ -182,8 +183,8 @@ pub fn may_have_begun_before(protocol: u8, flags: Flags, changed: u64, now: u64)
     changed != 0 && age(changed, now) <= limit as i64
 }
 
-/// Nanoseconds from `then` to `now`, wrapping: negative if another CPU wrote `then` after we read the clock, and right for
-/// times before boot, which tests use.
+/// Nanoseconds from `then` to `now`, wrapping: negative if another CPU wrote `then` after we read the clock, and right
+/// for times before boot, which tests use.
 #[inline(always)]
 fn age(then: u64, now: u64) -> i64 {
     now.wrapping_sub(then) as i64
