@@ -1,6 +1,9 @@
-//! What network-types' TCP header keeps in bit fields, read as the octets that they are.
+//! The fields that network-types' TCP header keeps in bit fields, read as octets.
 
-use ingress_common::tcp::{FLAGS_OFFSET, Flags};
+use ingress_common::{
+    splice::Fields,
+    tcp::{FLAGS_OFFSET, Flags},
+};
 use network_types::tcp::TcpHdr;
 
 /// Fields of a TCP header.
@@ -11,7 +14,10 @@ pub trait TcpHeader {
     /// The octet of the data offset and of the bits beside it, one of which Accurate ECN sets.
     fn offset_octet(&self) -> u8;
 
-    /// Whether the header claims to be shorter than one can be.
+    /// The fields that the splice changes.
+    fn fields(&self) -> Fields;
+
+    /// Whether the header claims to be shorter than a TCP header can be.
     #[inline(always)]
     fn is_short(&self) -> bool {
         self.offset_octet() < 5 << 4
@@ -30,6 +36,11 @@ impl TcpHeader for TcpHdr {
     fn flags(&self) -> Flags {
         // SAFETY: the offset is within the twenty octets of a TCP header.
         Flags(unsafe { *core::ptr::from_ref(self).cast::<u8>().add(FLAGS_OFFSET) })
+    }
+
+    #[inline(always)]
+    fn fields(&self) -> Fields {
+        Fields { seq: self.seq, ack: self.ack_seq, window: self.window }
     }
 
     #[inline(always)]

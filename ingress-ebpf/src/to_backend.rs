@@ -3,7 +3,7 @@
 use ingress_common::{
     checksum::Sum,
     ip::{IPV4_LEN, TCP, TRANSLATION_GROWTH},
-    maps::{ClientKey, ToBackend, closing_after},
+    maps::{ClientKey, Device, ToBackend, closing_after},
     splice::{Fields, OptionShift},
     storm::{self, End},
     tcp::{self, Flags},
@@ -17,6 +17,7 @@ use crate::{
     packet::{ETH_P_IPV6, Packet, Step, now},
     segment::Segment,
     storm::is_ack_storm,
+    tcp_header::TcpHeader,
     upcall,
 };
 
@@ -42,6 +43,7 @@ pub fn from_client<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     }
 }
 
+/// A segment of a flow. The same steps, in the same order, as in `to_client`.
 #[inline(always)]
 fn established<const L2: usize>(
     packet: &Packet<L2>,
@@ -49,49 +51,86 @@ fn established<const L2: usize>(
     flow: &mut ToBackend,
 ) -> Step<Verdict> {
     segment.trim(packet)?;
-    let Segment { ip, tcp, flags, len, options: options_len, .. } = segment;
     let tunnel = devices::site(flow.site).ok_or(Verdict::Drop(DropReason::SiteDown))?;
-    if ip.ttl <= 1 {
-        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
-    }
-    let headers = (OPTIONS + options_len) as u32;
-    if !packet.fits(tunnel.mtu, *len, headers, GROWTH) {
-        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
-    }
-    if let Some(mss) = flow.mss()
-        && packet.largest(*len, headers) > OPTIONS as u32 + mss as u32
-        && now().saturating_sub(flow.last_seen) > MSS_REPORT_SILENCE
-        && upcall::take_flows_token()
-    {
-        // It is forwarded all the same: most backends take it, and not every client hears what it is told.
-        upcall::hand_up(packet, Upcall::TooBig);
-    }
+    admit_size(packet, segment, tunnel)?;
+    report_exceeded_mss(packet, segment, flow);
+    let old = segment.tcp.fields();
+    admit_ack(segment, flow, &old)?;
 
-    let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
-    if storm::is_bare(*flags, segment.payload, *options_len, flow.timestamps != 0) {
-        let ClientKey { client, client_port, listen_port, .. } = segment.key;
-        if is_ack_storm(storm::slot(client, client_port, listen_port), End::Client, &old) {
-            return Err(Verdict::Drop(DropReason::AckStorm));
-        }
-    }
-    let expand = if flags.contains(Flags::SYN) { 0 } else { flow.expand };
+    // The window of a SYN is never scaled (RFC 7323 §2.2).
+    let expand = if segment.flags.contains(Flags::SYN) { 0 } else { flow.expand };
     let new = old.to_backend(flow.delta, expand);
-    let stamped = flow.timestamps != 0 && flags.contains(Flags::ACK);
+    let stamped = flow.timestamps != 0 && segment.flags.contains(Flags::ACK);
     let shift = OptionShift::to_backend(flow.delta, flow.ts_delta, stamped);
-    let moved = options::shift(packet, OPTIONS, *options_len, &shift)?;
-    let change = new.change_from(old).plus(moved);
+    let moved = options::shift(packet, OPTIONS, segment.options, &shift)?;
     let header = packet.at::<TcpHdr>(IPV4_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {
         (*header).ack_seq = new.ack;
         (*header).window = new.window;
     }
-    packet.change_checksum(CHECKSUM, change)?;
+    packet.change_checksum(CHECKSUM, new.change_from(old).plus(moved))?;
     packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
 
+    rewrite_ip(packet, segment, flow)?;
+    account(packet, segment, flow);
+    let next_hop = next_hops::to_backend(tunnel, &flow.backend);
+    Ok(Verdict::Forward(devices::through(tunnel, next_hop)))
+}
+
+/// Refuses a packet whose hop limit is used up, or which is too big for the tunnel.
+#[inline(always)]
+fn admit_size<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    tunnel: &Device,
+) -> Step<()> {
+    if segment.ip.ttl <= 1 {
+        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
+    }
+    if !packet.fits(tunnel.mtu, segment.len, headers_len(segment), GROWTH) {
+        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
+    }
+    Ok(())
+}
+
+/// Tells the daemon of a segment above the backend's MSS. It is forwarded all the same: most backends take it, and not
+/// every client hears what it is told.
+#[inline(always)]
+fn report_exceeded_mss<const L2: usize>(packet: &Packet<L2>, segment: &Segment, flow: &ToBackend) {
+    if let Some(mss) = flow.mss()
+        && packet.largest(segment.len, headers_len(segment)) > OPTIONS as u32 + mss as u32
+        && now().saturating_sub(flow.last_seen) > MSS_REPORT_SILENCE
+        && upcall::take_flows_token()
+    {
+        upcall::hand_up(packet, Upcall::TooBig);
+    }
+}
+
+/// Drops an acknowledgment that is part of a storm.
+#[inline(always)]
+fn admit_ack(segment: &Segment, flow: &ToBackend, fields: &Fields) -> Step<()> {
+    let Segment { flags, payload, options, .. } = *segment;
+    if storm::is_bare(flags, payload, options, flow.timestamps != 0) {
+        let ClientKey { client, client_port, listen_port, .. } = segment.key;
+        if is_ack_storm(storm::slot(client, client_port, listen_port), End::Client, fields) {
+            return Err(Verdict::Drop(DropReason::AckStorm));
+        }
+    }
+    Ok(())
+}
+
+/// An IPv6 header in place of the IPv4 one (RFC 7915 §4.1).
+#[inline(always)]
+fn rewrite_ip<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    flow: &ToBackend,
+) -> Step<()> {
+    let ip = &segment.ip;
     let header = Ipv6Hdr {
         vcf: [0x60 | ip.tos >> 4, ip.tos << 4, 0, 0],
-        payload_len: ((*len - IPV4_LEN as u32) as u16).to_be_bytes(),
+        payload_len: ((segment.len - IPV4_LEN as u32) as u16).to_be_bytes(),
         next_hdr: TCP,
         hop_limit: ip.ttl - 1,
         src_addr: flow.source,
@@ -108,12 +147,20 @@ fn established<const L2: usize>(
             .add16(&header.src_addr)
             .add16(&header.dst_addr),
     );
+    Ok(())
+}
 
+#[inline(always)]
+fn account<const L2: usize>(packet: &Packet<L2>, segment: &Segment, flow: &mut ToBackend) {
     flow.last_seen = now();
-    flow.closing = closing_after(flow.closing, *flags);
+    flow.closing = closing_after(flow.closing, segment.flags);
     flows::add(&mut flow.packets, packet.segments());
-    flows::add(&mut flow.bytes, *len as u64);
-    count::traffic(Traffic::Nat46In, packet.segments(), *len as u64);
-    let next_hop = next_hops::to_backend(tunnel, &flow.backend);
-    Ok(Verdict::Forward(devices::through(tunnel, next_hop)))
+    flows::add(&mut flow.bytes, segment.len as u64);
+    count::traffic(Traffic::Nat46In, packet.segments(), segment.len as u64);
+}
+
+/// Octets of headers up to the payload.
+#[inline(always)]
+fn headers_len(segment: &Segment) -> u32 {
+    (OPTIONS + segment.options) as u32
 }

@@ -10,7 +10,7 @@ use ingress_common::{
     checksum::Sum,
     icmp::v6,
     ip::{ICMPV6, IPV6_LEN, TCP, TRANSLATION_GROWTH},
-    maps::{BackendKey, ToClient, closing_after},
+    maps::{BackendKey, Device, ToClient, closing_after},
     splice::{Fields, OptionShift},
     storm::{self, End},
     tcp::{self, Flags},
@@ -45,6 +45,26 @@ const GROWTH: i32 = -(TRANSLATION_GROWTH as i32);
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
 const MAY_FRAGMENT: u32 = 1260;
 
+/// A TCP segment over IPv6 whose headers have been read and found whole.
+#[derive(Clone, Copy)]
+struct Segment<'a> {
+    ip: &'a Ipv6Hdr,
+    tcp: &'a TcpHdr,
+    flags: Flags,
+    /// Length of the packet by its own header, in octets.
+    len: u32,
+    /// Octets of headers up to the payload.
+    headers: u32,
+}
+
+impl Segment<'_> {
+    /// Length of the packet over IPv4, in octets.
+    #[inline(always)]
+    fn v4_len(&self) -> u32 {
+        self.len - TRANSLATION_GROWTH
+    }
+}
+
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
 #[inline(always)]
 pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> Step<Verdict> {
@@ -61,9 +81,10 @@ pub fn from_backend<const L2: usize>(packet: &Packet<L2>, ip: &mut Ipv6Hdr) -> S
         packet.resize(len)?;
     }
     let key = BackendKey::new(ip.src_addr, tcp.source, ip.dst_addr, tcp.dest);
+    let flags = tcp.flags();
     match flows::from_backend(&key) {
-        Some(flow) => established(packet, ip, &tcp, flow, len, headers),
-        None => Ok(without_flow(packet, &key, tcp.flags())),
+        Some(flow) => established(packet, &Segment { ip, tcp: &tcp, flags, len, headers }, flow),
+        None => Ok(without_flow(packet, &key, flags)),
     }
 }
 
@@ -100,40 +121,28 @@ fn is_ours(skb: *mut __sk_buff, l2: u32) -> bool {
     flows::from_backend(&key).is_some() || unsafe { EXPECTED.get(&key) }.is_some()
 }
 
+/// A segment of a flow. The same steps, in the same order, as in `to_backend`.
 #[inline(always)]
 fn established<const L2: usize>(
     packet: &Packet<L2>,
-    ip: &Ipv6Hdr,
-    tcp: &TcpHdr,
+    segment: &Segment,
     flow: &mut ToClient,
-    len: u32,
-    headers: u32,
 ) -> Step<Verdict> {
     let uplink = devices::uplink().ok_or(Verdict::Drop(DropReason::SiteDown))?;
-    if ip.hop_limit <= 1 {
-        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
-    }
-    if !packet.fits(uplink.mtu, len, headers, GROWTH) {
-        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
-    }
-    let flags = tcp.flags();
-    if flow.watching != 0 && flags.contains(Flags::ACK) {
-        report_acknowledged(packet, tcp, flow);
-    }
+    admit_size(packet, segment, uplink)?;
+    report_acknowledged(packet, segment, flow);
+    let old = segment.tcp.fields();
+    admit_ack(segment, flow, &old)?;
 
-    let old = Fields { seq: tcp.seq, ack: tcp.ack_seq, window: tcp.window };
-    let options_len = tcp.options_len();
-    if storm::is_bare(flags, len - headers, options_len, flow.timestamps != 0)
-        && is_ack_storm(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, &old)
-    {
-        return Err(Verdict::Drop(DropReason::AckStorm));
-    }
     // The window of a SYN-ACK is never scaled (RFC 7323 §2.2).
-    let (from, to) =
-        if flags.contains(Flags::SYN) { (0, 0) } else { (flow.backend_scale, flow.promised_scale) };
+    let (from, to) = if segment.flags.contains(Flags::SYN) {
+        (0, 0)
+    } else {
+        (flow.backend_scale, flow.promised_scale)
+    };
     let new = old.to_client(flow.delta, from, to);
     let shift = OptionShift::to_client(flow.ts_delta, flow.timestamps != 0);
-    let moved = options::shift(packet, OPTIONS, options_len, &shift)?;
+    let moved = options::shift(packet, OPTIONS, segment.tcp.options_len(), &shift)?;
     let header = packet.at::<TcpHdr>(IPV6_LEN).ok_or(Verdict::Drop(DropReason::Malformed))?;
     // SAFETY: `at` has checked the whole header.
     unsafe {
@@ -143,24 +152,90 @@ fn established<const L2: usize>(
     packet.change_checksum(CHECKSUM, new.change_from(old).plus(moved))?;
     packet.change_pseudo_checksum(CHECKSUM, Sum(flow.address_change as u32))?;
 
-    let v4_len = len - TRANSLATION_GROWTH;
-    let largest = packet.largest(len, headers) - TRANSLATION_GROWTH;
-    let header = ip_header(ip, flow, v4_len, largest);
+    rewrite_ip(packet, segment, flow)?;
+    account(packet, segment, flow);
+    let next_hop = next_hops::to_client(uplink, &flow.client);
+    Ok(Verdict::Forward(devices::through(uplink, next_hop)))
+}
+
+/// Refuses a packet whose hop limit is used up, or which is too big for the uplink.
+#[inline(always)]
+fn admit_size<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    uplink: &Device,
+) -> Step<()> {
+    if segment.ip.hop_limit <= 1 {
+        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
+    }
+    if !packet.fits(uplink.mtu, segment.len, segment.headers, GROWTH) {
+        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
+    }
+    Ok(())
+}
+
+/// Tells the daemon that the backend has what the daemon owed it. A full ring keeps the watch on, and the
+/// next acknowledgment tries again.
+#[inline(always)]
+fn report_acknowledged<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    flow: &mut ToClient,
+) {
+    if flow.watching == 0
+        || !segment.flags.contains(Flags::ACK)
+        || !flow.is_watched_covered_by(segment.tcp.ack_seq)
+    {
+        return;
+    }
+    match upcall::hand_up(packet, Upcall::Acknowledged) {
+        Verdict::Upcall => flow.watching = 0,
+        Verdict::Kernel
+        | Verdict::Forward(_)
+        | Verdict::Reflect
+        | Verdict::Absorb
+        | Verdict::Drop(_) => {}
+    }
+}
+
+/// Drops an acknowledgment that is part of a storm.
+#[inline(always)]
+fn admit_ack(segment: &Segment, flow: &ToClient, fields: &Fields) -> Step<()> {
+    let Segment { tcp, flags, len, headers, .. } = *segment;
+    if storm::is_bare(flags, len - headers, tcp.options_len(), flow.timestamps != 0)
+        && is_ack_storm(storm::slot(flow.client, tcp.dest, tcp.source), End::Backend, fields)
+    {
+        return Err(Verdict::Drop(DropReason::AckStorm));
+    }
+    Ok(())
+}
+
+/// An IPv4 header in place of the IPv6 one.
+#[inline(always)]
+fn rewrite_ip<const L2: usize>(
+    packet: &Packet<L2>,
+    segment: &Segment,
+    flow: &ToClient,
+) -> Step<()> {
+    let largest = packet.largest(segment.len, segment.headers) - TRANSLATION_GROWTH;
+    let header = ip_header(segment.ip, flow, segment.v4_len(), largest);
     packet.change_protocol(ETH_P_IP)?;
     packet.write(0, &header)?;
     // The helper took the octets that are no more out of the packet's sum: the first twenty of the IPv6
     // header. The others have given way to an IPv4 header, which sums up to zero.
-    let [.., a, b, c, d] = ip.src_addr;
-    let gone = Sum(0).add4([a, b, c, d]).add16(&ip.dst_addr);
+    let [.., a, b, c, d] = segment.ip.src_addr;
+    let gone = Sum(0).add4([a, b, c, d]).add16(&segment.ip.dst_addr);
     packet.add_to_packet_sum(Sum(!gone.fold() as u32));
+    Ok(())
+}
 
+#[inline(always)]
+fn account<const L2: usize>(packet: &Packet<L2>, segment: &Segment, flow: &mut ToClient) {
     flow.last_seen = now();
-    flow.closing = closing_after(flow.closing, flags);
+    flow.closing = closing_after(flow.closing, segment.flags);
     flows::add(&mut flow.packets, packet.segments());
-    flows::add(&mut flow.bytes, v4_len as u64);
-    count::traffic(Traffic::Nat46Out, packet.segments(), v4_len as u64);
-    let next_hop = next_hops::to_client(uplink, &flow.client);
-    Ok(Verdict::Forward(devices::through(uplink, next_hop)))
+    flows::add(&mut flow.bytes, segment.v4_len() as u64);
+    count::traffic(Traffic::Nat46Out, packet.segments(), segment.v4_len() as u64);
 }
 
 /// A segment without a flow: of a handshake in the daemon's hands, or of nothing that is known.
@@ -174,23 +249,6 @@ fn without_flow<const L2: usize>(packet: &Packet<L2>, key: &BackendKey, flags: F
         return Verdict::Drop(DropReason::StrayReset);
     }
     upcall::ask_answer(packet, Upcall::ResetBackend, DropReason::NoFlowFromSite)
-}
-
-/// Tells the daemon that the backend has what the daemon owed it. A full ring keeps the watch on, and the
-/// next acknowledgment tries again.
-#[inline(always)]
-fn report_acknowledged<const L2: usize>(packet: &Packet<L2>, tcp: &TcpHdr, flow: &mut ToClient) {
-    if !flow.is_watched_covered_by(tcp.ack_seq) {
-        return;
-    }
-    match upcall::hand_up(packet, Upcall::Acknowledged) {
-        Verdict::Upcall => flow.watching = 0,
-        Verdict::Kernel
-        | Verdict::Forward(_)
-        | Verdict::Reflect
-        | Verdict::Absorb
-        | Verdict::Drop(_) => {}
-    }
 }
 
 /// RFC 7915 §5.1. A small packet may be fragmented by IPv4 routers and then needs an identification; who cuts a
