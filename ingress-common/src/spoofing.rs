@@ -2,11 +2,16 @@
 
 use crate::{ip::TCP, maps::Destination};
 
-/// Whether a packet from the uplink claims to come from where none can come from out there.
+/// Whether a packet from the uplink claims to come from where none can come from out there. An address of `Here` may
+/// speak to the VPS itself: its router can have one of the routed prefix.
 #[inline(always)]
 #[must_use]
-pub const fn is_spoofed_from_world(source: Destination) -> bool {
-    matches!(source, Destination::Site | Destination::Nat46 | Destination::Here)
+pub const fn is_spoofed_from_world(source: Destination, destination: Destination) -> bool {
+    match source {
+        Destination::Site | Destination::Nat46 => true,
+        Destination::Here => matches!(destination, Destination::Site),
+        Destination::Kernel | Destination::World => false,
+    }
 }
 
 /// What the sender of a packet from a tunnel is.
@@ -64,8 +69,15 @@ mod tests {
 
     #[test]
     fn the_world_has_no_address_of_ours() {
-        let genuine = ALL.into_iter().filter(|source| !is_spoofed_from_world(*source));
-        assert!(genuine.eq([Destination::Kernel, Destination::World]));
+        for destination in ALL {
+            let genuine: Vec<_> =
+                ALL.into_iter().filter(|from| !is_spoofed_from_world(*from, destination)).collect();
+            let outside = [Destination::Kernel, Destination::World];
+            match destination {
+                Destination::Site => assert_eq!(genuine, outside),
+                _ => assert_eq!(genuine, [&outside[..], &[Destination::Here]].concat()),
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use ingress_common::{
     checksum::Sum,
-    ip::{IPV6_LEN, TCP},
+    ip::{IPV6_LEN, TCP, UDP},
     maps::{Destination, Device},
     spoofing::{TunnelSender, is_spoofed_from_world, leaves_the_sites},
     verdict::{DropReason, Traffic, Verdict},
@@ -27,15 +27,16 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
     let ip = parse(packet)?;
     let to = routes::lookup(&ip.dst_addr);
     match to.destination() {
-        Destination::Kernel | Destination::World | Destination::Here => {
-            return Err(Verdict::Kernel);
-        }
+        Destination::World => return Err(Verdict::Kernel),
         Destination::Nat46 => return Err(Verdict::Drop(DropReason::Nat46FromWorld)),
-        Destination::Site => {}
+        Destination::Kernel | Destination::Here | Destination::Site => {}
     }
     let from = routes::lookup(&ip.src_addr).destination();
-    if is_spoofed_from_world(from) {
+    if is_spoofed_from_world(from, to.destination()) {
         return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
+    }
+    if to.destination() != Destination::Site {
+        return Err(Verdict::Kernel);
     }
     // What is left to the kernel from here on, it forwards.
     gate::check_inbound(packet, &ip)?;
@@ -43,7 +44,8 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
         return Err(Verdict::Kernel);
     }
     let tunnel = devices::site(to.site).ok_or(Verdict::Kernel)?;
-    route(packet, &ip, (tunnel, to.next_hop), tunnel.mtu, Traffic::Ipv6In)
+    let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
+    route(packet, &ip, (tunnel, to.next_hop), narrower(tunnel, uplink), Traffic::Ipv6In)
 }
 
 /// From a tunnel.
@@ -70,14 +72,19 @@ pub fn from_site<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
         Destination::Nat46 => to_client::from_backend(packet, &mut ip),
         Destination::World => {
             let uplink = devices::uplink().ok_or(Verdict::Kernel)?;
-            route(packet, &ip, (uplink, to.next_hop), home.mtu, Traffic::Ipv6Out)
+            route(packet, &ip, (uplink, to.next_hop), narrower(home, uplink), Traffic::Ipv6Out)
         }
         Destination::Site => {
             let other = devices::site(to.site).ok_or(Verdict::Kernel)?;
-            let narrow = if other.mtu < home.mtu { other.mtu } else { home.mtu };
-            route(packet, &ip, (other, to.next_hop), narrow, Traffic::Ipv6Out)
+            route(packet, &ip, (other, to.next_hop), narrower(home, other), Traffic::Ipv6Out)
         }
     }
+}
+
+/// The smaller MTU of two devices.
+#[inline(always)]
+fn narrower(one: &Device, other: &Device) -> u32 {
+    if one.mtu < other.mtu { one.mtu } else { other.mtu }
 }
 
 /// One hop: everything a router does to a packet that needs no answer. `narrowest` is the smallest MTU of our devices
@@ -91,14 +98,14 @@ fn route<const L2: usize>(
     path: Traffic,
 ) -> Step<Verdict> {
     let len = IPV6_LEN as u32 + u16::from_be_bytes(ip.payload_len) as u32;
-    // In a GSO batch a TCP or UDP header of at most sixty octets follows; a few octets of caution only send a packet
-    // the slow way.
+    let headers = IPV6_LEN as u32 + transport_len(packet, ip);
     let odd = ip.next_hdr == HOP_BY_HOP
         || ip.hop_limit <= 1
         || out.ifindex == packet.ifindex()
         || ip.payload_len == [0, 0]
         || len > packet.len()
-        || !packet.fits(out.mtu, len, IPV6_LEN as u32 + transport_len(packet, ip), 0);
+        || packet.gso_size() != 0 && !matches!(ip.next_hdr, TCP | UDP)
+        || !packet.fits(out.mtu, len, headers, 0);
     if odd {
         return Err(Verdict::Kernel);
     }
@@ -114,7 +121,7 @@ fn route<const L2: usize>(
     packet.add_to_packet_sum(
         Sum(0).sub2([ip.next_hdr, ip.hop_limit]).add2([ip.next_hdr, ip.hop_limit - 1]),
     );
-    count::traffic(path, packet.segments(), len as u64);
+    count::traffic(path, packet.segments(len, headers), len as u64);
     Ok(Verdict::Forward(devices::through(out, next_hop)))
 }
 
@@ -124,7 +131,8 @@ fn parse<const L2: usize>(packet: &Packet<L2>) -> Step<HeaderCopy<Ipv6Hdr>> {
     if ip.vcf[0] >> 4 == 6 { Ok(ip) } else { Err(Verdict::Kernel) }
 }
 
-/// Length of the transport header in octets, as far as a GSO batch needs it.
+/// Length of the transport header in octets, as far as a GSO batch needs it. Of a batch with other headers before the
+/// payload the kernel finds it out.
 #[inline(always)]
 fn transport_len<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> u32 {
     if ip.next_hdr != TCP {

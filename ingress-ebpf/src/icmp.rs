@@ -37,5 +37,5 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>, ip: &Ipv4Hdr) -> Verdict
     if flows::from_client(&key).is_none() {
         return admit::refuse_listed(&key, DropReason::NoFlow);
     }
-    upcall::hand_up_error(packet, Upcall::Icmp4Error)
+    upcall::hand_up_error(packet, Upcall::Icmp4Error, upcall::neighbourhood(quoted.dst_addr))
 }

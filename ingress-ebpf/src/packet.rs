@@ -131,12 +131,20 @@ impl<const L2: usize> Packet<L2> {
         unsafe { (*self.skb).gso_size }
     }
 
-    /// How many packets on the wire this one stands for.
+    /// How many packets on the wire this one stands for, of which `headers` octets are headers. A batch that another
+    /// machine made (virtio, TUN) comes without a count.
     #[inline(always)]
-    pub fn segments(&self) -> u64 {
+    pub fn segments(&self, len: u32, headers: u32) -> u64 {
         // SAFETY: as in `is_for_us`.
         let segments = unsafe { (*self.skb).gso_segs };
-        if segments == 0 { 1 } else { segments as u64 }
+        let size = self.gso_size();
+        if segments != 0 {
+            segments as u64
+        } else if size == 0 || len <= headers {
+            1
+        } else {
+            (len - headers).div_ceil(size) as u64
+        }
     }
 
     /// Whether every frame of this packet fits `mtu`, when the network header grows by `growth` octets and

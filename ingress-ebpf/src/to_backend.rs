@@ -85,11 +85,12 @@ fn admit_size<const L2: usize>(
     segment: &Segment,
     tunnel: &Device,
 ) -> Step<()> {
+    let client = segment.key.client;
     if segment.ip.ttl <= 1 {
-        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
+        return Err(upcall::report(packet, Upcall::HopLimit, client, DropReason::HopLimit));
     }
     if !packet.fits(tunnel.mtu, segment.len, headers_len(segment), GROWTH) {
-        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
+        return Err(upcall::report(packet, Upcall::TooBig, client, DropReason::TooBig));
     }
     Ok(())
 }
@@ -101,7 +102,7 @@ fn report_exceeded_mss<const L2: usize>(packet: &Packet<L2>, segment: &Segment, 
     if let Some(mss) = flow.mss()
         && packet.largest(segment.len, headers_len(segment)) > OPTIONS as u32 + mss as u32
         && now().saturating_sub(flow.last_seen) > MSS_REPORT_SILENCE
-        && upcall::take_flows_token()
+        && upcall::take_flows_token(upcall::neighbourhood(segment.key.client))
     {
         upcall::hand_up(packet, Upcall::TooBig);
     }
@@ -154,9 +155,10 @@ fn rewrite_ip<const L2: usize>(
 fn account<const L2: usize>(packet: &Packet<L2>, segment: &Segment, flow: &mut ToBackend) {
     flow.last_seen = now();
     flow.closing = closing_after(flow.closing, segment.flags);
-    flows::add(&mut flow.packets, packet.segments());
+    let segments = packet.segments(segment.len, headers_len(segment));
+    flows::add(&mut flow.packets, segments);
     flows::add(&mut flow.bytes, segment.len as u64);
-    count::traffic(Traffic::Nat46In, packet.segments(), segment.len as u64);
+    count::traffic(Traffic::Nat46In, segments, segment.len as u64);
 }
 
 /// Octets of headers up to the payload.

@@ -37,9 +37,11 @@ static EXPECTED: HashMap<BackendKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PR
 /// Where the TCP options stand, and the checksum.
 const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
 const CHECKSUM: usize = IPV6_LEN + tcp::CHECKSUM_OFFSET;
-/// Where an ICMPv6 error quotes a packet, and what of that says whose it is: the IPv6 header and the ports.
-const QUOTED: u32 = IPV6_LEN as u32 + 8;
-const QUOTED_LEN: usize = IPV6_LEN + 4;
+/// Where [`Quoted`] begins in an ICMPv6 error: at the next header of the packet that it quotes.
+const QUOTED: u32 = IPV6_LEN as u32 + 8 + 6;
+/// Nobody's, and the bit that is set in everybody else's number of [`whose_error`]: the last octet of a /24 is free.
+const NOBODY: u32 = 0;
+const SOMEBODY: u32 = 1;
 /// What the network header gains, in octets: it shrinks.
 const GROWTH: i32 = -(TRANSLATION_GROWTH as i32);
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
@@ -63,6 +65,16 @@ impl Segment<'_> {
     fn v4_len(&self) -> u32 {
         self.len - TRANSLATION_GROWTH
     }
+}
+
+/// What says whose a quoted packet is: its IPv6 header from the seventh octet on, and the ports.
+#[repr(C)]
+struct Quoted {
+    next_hdr: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+    ports: [[u8; 2]; 2],
 }
 
 /// From a tunnel, from a source that belongs there, to the NAT46 prefix.
@@ -96,29 +108,38 @@ pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<Ve
     if ip.next_hdr != ICMPV6 || kind >= v6::FIRST_INFORMATIONAL {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
-    if !is_ours(packet.skb(), L2 as u32) {
+    let whose = whose_error(packet.skb(), L2 as u32);
+    if whose == NOBODY {
         return Err(Verdict::Drop(DropReason::NoFlowFromSite));
     }
-    Ok(upcall::hand_up_error(packet, Upcall::Icmp6Error))
+    Ok(upcall::hand_up_error(packet, Upcall::Icmp6Error, whose))
 }
 
-/// Whether an ICMPv6 error quotes a packet of a flow, or a SYN that is on its way.
+/// Whose packet an ICMPv6 error quotes: of a flow, its client's neighbourhood; of a SYN that is on its way, a number
+/// made of the client's NAT46 address.
 ///
 /// Not inlined: the headers that it reads need stack.
 #[inline(never)]
-fn is_ours(skb: *mut __sk_buff, l2: u32) -> bool {
-    let mut quoted = [0u8; QUOTED_LEN];
-    if !load(skb, l2 + QUOTED, &mut quoted) || quoted[6] != TCP {
-        return false;
+fn whose_error(skb: *mut __sk_buff, l2: u32) -> u32 {
+    let mut octets = [0; size_of::<Quoted>()];
+    if !load(skb, l2 + QUOTED, &mut octets) {
+        return NOBODY;
     }
-    // SAFETY: `quoted` is a header and the ports behind it, all of which are octets.
-    let (ip, ports) = unsafe {
-        let start = quoted.as_ptr();
-        (start.cast::<Ipv6Hdr>().read(), start.add(IPV6_LEN).cast::<[[u8; 2]; 2]>().read())
-    };
-    let key = BackendKey::new(ip.dst_addr, ports[1], ip.src_addr, ports[0]);
+    // SAFETY: a `Quoted` is made of octets, and of as many.
+    let quoted: Quoted = unsafe { core::mem::transmute(octets) };
+    if quoted.next_hdr != TCP {
+        return NOBODY;
+    }
+    let Quoted { source, destination, ports: [from, to], .. } = quoted;
+    let key = BackendKey::new(destination, to, source, from);
+    if let Some(flow) = flows::from_backend(&key) {
+        return upcall::neighbourhood(flow.client) | SOMEBODY;
+    }
     // SAFETY: the value is not looked at.
-    flows::from_backend(&key).is_some() || unsafe { EXPECTED.get(&key) }.is_some()
+    if unsafe { EXPECTED.get(&key) }.is_none() {
+        return NOBODY;
+    }
+    Sum(0).add16(&source).fold() as u32 | SOMEBODY
 }
 
 /// A segment of a flow. The same steps, in the same order, as in `to_backend`.
@@ -129,7 +150,7 @@ fn established<const L2: usize>(
     flow: &mut ToClient,
 ) -> Step<Verdict> {
     let uplink = devices::uplink().ok_or(Verdict::Drop(DropReason::SiteDown))?;
-    admit_size(packet, segment, uplink)?;
+    admit_size(packet, segment, uplink, flow.client)?;
     report_acknowledged(packet, segment, flow);
     let old = segment.tcp.fields();
     admit_ack(segment, flow, &old)?;
@@ -164,12 +185,13 @@ fn admit_size<const L2: usize>(
     packet: &Packet<L2>,
     segment: &Segment,
     uplink: &Device,
+    client: [u8; 4],
 ) -> Step<()> {
     if segment.ip.hop_limit <= 1 {
-        return Err(upcall::report(packet, Upcall::HopLimit, DropReason::HopLimit));
+        return Err(upcall::report(packet, Upcall::HopLimit, client, DropReason::HopLimit));
     }
     if !packet.fits(uplink.mtu, segment.len, segment.headers, GROWTH) {
-        return Err(upcall::report(packet, Upcall::TooBig, DropReason::TooBig));
+        return Err(upcall::report(packet, Upcall::TooBig, client, DropReason::TooBig));
     }
     Ok(())
 }
@@ -233,9 +255,10 @@ fn rewrite_ip<const L2: usize>(
 fn account<const L2: usize>(packet: &Packet<L2>, segment: &Segment, flow: &mut ToClient) {
     flow.last_seen = now();
     flow.closing = closing_after(flow.closing, segment.flags);
-    flows::add(&mut flow.packets, packet.segments());
+    let segments = packet.segments(segment.len, segment.headers);
+    flows::add(&mut flow.packets, segments);
     flows::add(&mut flow.bytes, segment.v4_len() as u64);
-    count::traffic(Traffic::Nat46Out, packet.segments(), segment.v4_len() as u64);
+    count::traffic(Traffic::Nat46Out, segments, segment.v4_len() as u64);
 }
 
 /// A segment without a flow: of a handshake in the daemon's hands, or of nothing that is known.

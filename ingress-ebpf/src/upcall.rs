@@ -24,6 +24,9 @@ static ANSWERS: Array<Bucket> = Array::pinned(1, 0);
 /// discovery.
 #[map]
 static REPORTS: Array<Bucket> = Array::pinned(1, 0);
+/// Each neighbourhood's share of `REPORTS`, so that clients with a flow of their own cannot use it up either.
+#[map]
+static REPORTERS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 /// A bucket for each neighbourhood (/24) of clients, so that one cannot fill the ring for all.
 #[map]
 static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
@@ -32,6 +35,8 @@ static NEIGHBOURS: LruHashMap<u32, Bucket> = LruHashMap::pinned(1 << 14, 0);
 const LARGE_COST: u64 = (LARGE / SMALL) as u64;
 /// What strangers can make the daemon answer: 1000 a second, 200 at once; and as much again for flows.
 const ANSWER_RATE: Rate = Rate { nanos_each: 1_000_000_000 / 1000, burst: 200 };
+/// What of that is one neighbourhood's: 100 a second, 50 at once.
+const REPORTS_PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 100, burst: 50 };
 /// What one neighbourhood of clients can hand up, where a large record counts as several: fewer segments than a busy
 /// daemon gets through, and the ring holds four such bursts.
 const PER_NEIGHBOUR: Rate = Rate { nanos_each: 1_000_000_000 / 4000, burst: 1024 };
@@ -65,13 +70,13 @@ fn hand_up_if<const L2: usize>(granted: bool, packet: &Packet<L2>, kind: Upcall)
 #[inline(always)]
 pub fn hand_up_client<const L2: usize>(packet: &Packet<L2>, client: [u8; 4]) -> Verdict {
     let cost = if packet.len() as usize <= SMALL { 1 } else { LARGE_COST };
-    hand_up_if(take_neighbours_tokens(client, cost), packet, Upcall::Client)
+    hand_up_if(take_neighbours_tokens(neighbourhood(client), cost), packet, Upcall::Client)
 }
 
-/// Hands up an ICMP error about a flow, as far as the rate limit of flows goes.
+/// Hands up an ICMP error about a flow of the given neighbourhood, as far as the rate limits of flows go.
 #[inline(always)]
-pub fn hand_up_error<const L2: usize>(packet: &Packet<L2>, kind: Upcall) -> Verdict {
-    hand_up_if(take_flows_token(), packet, kind)
+pub fn hand_up_error<const L2: usize>(packet: &Packet<L2>, kind: Upcall, whose: u32) -> Verdict {
+    hand_up_if(take_flows_token(whose), packet, kind)
 }
 
 /// Hands up a packet that ends here but deserves an answer, as far as the rate limit goes.
@@ -84,10 +89,21 @@ pub fn ask_answer<const L2: usize>(
     dropped_after(hand_up_if(take_token(), packet, kind), reason)
 }
 
-/// Hands up a packet of a flow that ends here but deserves an answer, as far as the rate limit of flows goes.
+/// Hands up a packet of a client's flow that ends here but deserves an answer, as far as the rate limits of flows go.
 #[inline(always)]
-pub fn report<const L2: usize>(packet: &Packet<L2>, kind: Upcall, reason: DropReason) -> Verdict {
-    dropped_after(hand_up_if(take_flows_token(), packet, kind), reason)
+pub fn report<const L2: usize>(
+    packet: &Packet<L2>,
+    kind: Upcall,
+    client: [u8; 4],
+    reason: DropReason,
+) -> Verdict {
+    dropped_after(hand_up_if(take_flows_token(neighbourhood(client)), packet, kind), reason)
+}
+
+/// The clients that share their limits with this one: its /24.
+#[inline(always)]
+pub fn neighbourhood([a, b, c, _]: [u8; 4]) -> u32 {
+    u32::from_be_bytes([a, b, c, 0])
 }
 
 /// The verdict on a packet of which a copy was to be handed up: dropped for the reason given, or because it was not.
@@ -155,21 +171,28 @@ fn take_token() -> bool {
     ANSWER_RATE.take(unsafe { &mut *bucket }, 1, now())
 }
 
-/// A token for something about a flow.
+/// A token for something about a flow: of its neighbourhood's share, and of the share of all flows.
 #[inline(never)]
-pub fn take_flows_token() -> bool {
+pub fn take_flows_token(whose: u32) -> bool {
+    if !take_share(&REPORTERS, whose, &REPORTS_PER_NEIGHBOUR, 1) {
+        return false;
+    }
     let Some(bucket) = REPORTS.get_ptr_mut(0) else { return false };
     // SAFETY: as in `take_token`.
     ANSWER_RATE.take(unsafe { &mut *bucket }, 1, now())
 }
 
 #[inline(never)]
-fn take_neighbours_tokens([a, b, c, _]: [u8; 4], cost: u64) -> bool {
-    let neighbourhood = u32::from_be_bytes([a, b, c, 0]);
-    if let Some(bucket) = NEIGHBOURS.get_ptr_mut(&neighbourhood) {
+fn take_neighbours_tokens(whose: u32, cost: u64) -> bool {
+    take_share(&NEIGHBOURS, whose, &PER_NEIGHBOUR, cost)
+}
+
+#[inline(always)]
+fn take_share(shares: &LruHashMap<u32, Bucket>, whose: u32, rate: &Rate, cost: u64) -> bool {
+    if let Some(bucket) = shares.get_ptr_mut(&whose) {
         // SAFETY: the pointer is into a map's value, which stays valid while the program runs.
-        return PER_NEIGHBOUR.take(unsafe { &mut *bucket }, cost, now());
+        return rate.take(unsafe { &mut *bucket }, cost, now());
     }
-    let bucket = Bucket { filled: now(), tokens: PER_NEIGHBOUR.burst - cost };
-    NEIGHBOURS.insert(&neighbourhood, &bucket, 0).is_ok()
+    let bucket = Bucket { filled: now(), tokens: rate.burst - cost };
+    shares.insert(&whose, &bucket, 0).is_ok()
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use ingress_common::ip::TCP;
 use ingress_common::verdict::Traffic;
 
 use crate::bench::{Bench, Fate, Seen, bench};
@@ -153,6 +154,27 @@ fn batches_are_judged_by_their_segments() {
         for (gso_size, fate) in [(way.mtu() - 48, Fate::Sent), (way.mtu() - 47, Fate::Kernel)] {
             let skb = Skb { gso_size, gso_segs: 3, ..Skb::default() };
             assert_eq!(way.run(&mut bench, &unpadded(&udp), skb).fate, fate, "{way:?}");
+        }
+        // How long the headers of its segments are, the kernel finds out.
+        let options =
+            [&[TCP, 0, 1, 4, 0, 0, 0, 0][..], &segment().over6(&way.ip())[40..], &[0; 3000]]
+                .concat();
+        let options = way.ip().around(DESTINATION, &options);
+        let skb = Skb { gso_size: way.mtu() - 48, gso_segs: 3, ..Skb::default() };
+        assert_eq!(way.run(&mut bench, &unpadded(&options), skb).fate, Fate::Kernel, "{way:?}");
+    }
+}
+
+/// Whoever batched it may not have counted.
+#[test]
+fn batches_are_counted_by_their_segments() {
+    let mut bench = bench();
+    for way in WAYS {
+        for (payload, count) in [(2999, 3), (3000, 3), (3001, 4), (1, 1)] {
+            let batch = Tcp { payload: vec![5; payload], ..segment() }.over6(&way.ip());
+            let skb = Skb { gso_size: 1000, gso_segs: 0, ..Skb::default() };
+            let seen = way.run(&mut bench, &unpadded(&batch), skb);
+            assert_eq!(seen.traffic, [(way.traffic(), count, batch.len() as u64)], "{payload}");
         }
     }
 }

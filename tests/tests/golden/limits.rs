@@ -1,16 +1,20 @@
 //! What strangers can take from the daemon: so many answers, and so much room in its ring.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use ingress::handshake::{Backend, Splice};
 use ingress_common::cookie;
+use ingress_common::ip::ICMPV6;
 use ingress_common::maps::ClientKey;
 use ingress_common::tcp::{Seq, SynOptions};
 use ingress_common::upcall::Upcall;
 use ingress_common::verdict::DropReason;
 
 use crate::bench::{Bench, Fate, bench, now};
-use crate::frame::{Ip4, Tcp, ethernet};
+use crate::frame::{Ip4, Ip6, Tcp, ethernet};
 use crate::place::{
-    CLIENT_ISN, KEYS, LISTEN, backend_key, backend_segment, client_key, client_segment,
-    from_backend, from_client, splice,
+    BACKEND, CLIENT, CLIENT_ISN, KEYS, LISTEN, SOURCE, backend_key, backend_segment, client_key,
+    client_segment, from_backend, from_client, splice, to_backend,
 };
 use crate::test_run::Skb;
 
@@ -78,9 +82,40 @@ fn strangers_take_nothing_from_flows() {
     let stranger = Tcp { source: 9, ..client_segment() }.over4(&from_client());
     assert_eq!(bench.uplink(&stranger).fate, Fate::Dropped(DropReason::RateLimited));
     let last = client_segment().over4(&Ip4 { ttl: 1, ..from_client() });
-    for _ in 0..100 {
+    for _ in 0..50 {
         assert_eq!(bench.uplink(&last).handed(Upcall::HopLimit), last);
     }
+}
+
+/// Nor on what a client elsewhere does to flows of its own.
+#[test]
+fn flows_of_others_take_nothing_from_flows() {
+    let mut bench = bench();
+    bench.install(&splice());
+    let far = SocketAddrV4::new([203, 0, 114, 9].into(), 40_000);
+    let far_source = "64:ff9b:1::cb00:7209".parse().unwrap();
+    bench.install_for(
+        far,
+        &Splice { backend: Backend { source: far_source, ..splice().backend }, ..splice() },
+    );
+    let last =
+        |client: Ipv4Addr| client_segment().over4(&Ip4 { source: client, ttl: 1, ..from_client() });
+    let begun = now();
+    let greedy = (0..2000)
+        .filter(|_| bench.uplink(&last(*far.ip())).fate == Fate::Dropped(DropReason::HopLimit))
+        .count() as u64;
+    let earned = 50 + (now() - begun) / 10_000_000 + 1;
+    assert!((50..=earned).contains(&greedy), "{greedy} reports, {earned} earned");
+
+    // All that one learns by: what is too big here, on the way to the client, and on the way to the backend.
+    assert_eq!(bench.uplink(&last(*CLIENT.ip())).fate, Fate::Dropped(DropReason::HopLimit));
+    let large = Tcp { payload: vec![0; 1400], ..client_segment() }.over4(&from_client());
+    assert_eq!(bench.uplink(&large).fate, Fate::Dropped(DropReason::TooBig));
+    let quoted = client_segment().over6(&to_backend());
+    let error = [&[2, 0, 0, 0, 0, 0, 5, 0][..], &quoted].concat();
+    let error =
+        Ip6 { source: *BACKEND.ip(), destination: SOURCE, ..Ip6::default() }.around(ICMPV6, &error);
+    assert_eq!(bench.tunnel(&error).fate, Fate::Handed);
 }
 
 /// A hello that came in one piece takes as much of the ring as ten small ones, and counts so.

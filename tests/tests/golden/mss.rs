@@ -47,6 +47,18 @@ fn lowered_to_the_narrowest() {
     }
 }
 
+/// An uplink can be narrower than a tunnel that fragments.
+#[test]
+fn lowered_to_the_uplink() {
+    let mut bench = bench();
+    bench.devices.set_uplink(place::device(9001, 1280, true)).unwrap();
+    let before = syn(flag::SYN, &option(1460));
+    let seen = bench.uplink(&before.over6(&inward()));
+    assert_eq!(read6(seen.sent()).1, syn(flag::SYN, &option(1220)));
+    let seen = bench.tunnel(&before.over6(&outward()));
+    assert_eq!(read6(seen.sent()).1, syn(flag::SYN, &option(1220)));
+}
+
 /// At an odd offset its octets belong to two words of the checksum.
 #[test]
 fn wherever_it_stands() {

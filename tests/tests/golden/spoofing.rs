@@ -10,6 +10,9 @@ use crate::place::{self, BACKEND, HERE, OTHER_SITE, SOURCE, WORLD};
 use crate::test_run::Skb;
 
 const FROM_WORLD: DropReason = DropReason::SpoofedFromWorld;
+/// Behind the VPS, by a route that no device of ours has.
+const CONTAINER: Ipv6Addr = Ipv6Addr::new(0xfd00, 6, 0, 0, 0, 0, 0, 1);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const FROM_SITE: DropReason = DropReason::SpoofedFromSite;
 
 fn packets(source: Ipv6Addr, destination: Ipv6Addr) -> [Vec<u8>; 2] {
@@ -29,6 +32,19 @@ fn from_the_world() {
         (WORLD, SOURCE, Fate::Dropped(DropReason::Nat46FromWorld)),
         (SOURCE, SOURCE, Fate::Dropped(DropReason::Nat46FromWorld)),
         (*BACKEND.ip(), WORLD, Fate::Kernel),
+        // What the VPS serves may trust the sites' addresses, and so may what is routed behind it.
+        (*BACKEND.ip(), HERE, Fate::Dropped(FROM_WORLD)),
+        (OTHER_SITE, HERE, Fate::Dropped(FROM_WORLD)),
+        (SOURCE, HERE, Fate::Dropped(FROM_WORLD)),
+        (*BACKEND.ip(), CONTAINER, Fate::Dropped(FROM_WORLD)),
+        (SOURCE, ALL_NODES, Fate::Dropped(FROM_WORLD)),
+        (WORLD, HERE, Fate::Kernel),
+        (HERE, HERE, Fate::Kernel),
+        (HERE, ALL_NODES, Fate::Kernel),
+        (WORLD, CONTAINER, Fate::Kernel),
+        ("fe80::1".parse().unwrap(), HERE, Fate::Kernel),
+        ("fe80::1".parse().unwrap(), ALL_NODES, Fate::Kernel),
+        (Ipv6Addr::UNSPECIFIED, "ff02::1:ff00:1".parse().unwrap(), Fate::Kernel),
     ];
     for (source, destination, fate) in cases {
         for packet in packets(source, destination) {

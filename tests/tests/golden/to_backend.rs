@@ -208,6 +208,10 @@ fn batches() {
         assert_eq!(seen.traffic, [(Traffic::Nat46In, 3, packet.len() as u64)]);
         let flow = bench.to_backend();
         assert_eq!((flow.packets, flow.bytes), (3, packet.len() as u64));
+
+        // Whoever batched it may not have counted.
+        let seen = bench.uplink_frame(&unpadded(&packet), Skb { gso_segs: 0, ..skb });
+        assert_eq!(seen.traffic, [(Traffic::Nat46In, 3, packet.len() as u64)]);
     }
     let skb = Skb { gso_size: 1361, ..skb };
     let seen = bench.uplink_frame(&unpadded(&packet), skb);

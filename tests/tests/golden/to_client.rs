@@ -214,6 +214,10 @@ fn batches() {
         assert_eq!(tcp, shifted(&batch));
         assert_eq!(seen.traffic, [(Traffic::Nat46Out, 4, packet.len() as u64 - 20)]);
         assert_eq!(bench.to_client().packets, before + 4);
+
+        // Whoever batched it may not have counted.
+        let seen = bench.tunnel_frame(&unpadded(&packet), Skb { gso_segs: 0, ..skb });
+        assert_eq!(seen.traffic, [(Traffic::Nat46Out, 3, packet.len() as u64 - 20)]);
     }
     // 20 octets of IPv4, 20 of TCP and 1460 more fill the uplink.
     let batch = Tcp { payload: vec![9; 3000], ..backend_segment() }.over6(&from_backend());

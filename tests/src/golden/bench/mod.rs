@@ -4,6 +4,7 @@ mod runs;
 mod traces;
 
 use std::collections::HashSet;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -13,7 +14,7 @@ use ingress::dataplane::{
     Dataplane, Devices, FlowMaps, Hook, Listeners, Marks, PolicyTables, Routes, Secrets,
 };
 use ingress::flows::FlowTable;
-use ingress::handshake::Splice;
+use ingress::handshake::{ClientTuple, Splice};
 use ingress::policy::compile;
 use ingress_common::maps::{Bucket, ToBackend, ToClient};
 use ingress_common::policy::{Connection, ConnectionKey};
@@ -71,6 +72,7 @@ pub struct Bench {
     answers: Array<MapData, Bucket>,
     reports: Array<MapData, Bucket>,
     neighbours: HashMap<MapData, u32, Bucket>,
+    reporters: HashMap<MapData, u32, Bucket>,
     traces: Traces,
 }
 
@@ -100,6 +102,7 @@ impl Bench {
         let shield = dataplane.shield_program().unwrap().fd().unwrap();
         let shield = shield.as_fd().try_clone_to_owned().unwrap();
         let neighbours = MapData::from_pin(directory.join("NEIGHBOURS")).unwrap();
+        let reporters = MapData::from_pin(directory.join("REPORTERS")).unwrap();
         let changed = MapData::from_pin(directory.join("POLICY_CHANGED")).unwrap();
         let connections = MapData::from_pin(directory.join("CONNECTIONS")).unwrap();
         let mut program = |hook: Hook| {
@@ -125,6 +128,7 @@ impl Bench {
             answers: Array::try_from(Map::Array(answers)).unwrap(),
             reports: Array::try_from(Map::Array(reports)).unwrap(),
             neighbours: HashMap::try_from(Map::LruHashMap(neighbours)).unwrap(),
+            reporters: HashMap::try_from(Map::LruHashMap(reporters)).unwrap(),
             traces: Traces::new(tables.counters, tables.upcalls),
         }
     }
@@ -201,9 +205,11 @@ impl Bench {
 
     /// Every neighbourhood of clients may hand up as much as at first.
     pub fn forget_neighbours(&mut self) {
-        let known: Vec<u32> = self.neighbours.keys().filter_map(Result::ok).collect();
-        for key in known {
-            self.neighbours.remove(&key).unwrap();
+        for shares in [&mut self.neighbours, &mut self.reporters] {
+            let known: Vec<u32> = shares.keys().filter_map(Result::ok).collect();
+            for key in known {
+                shares.remove(&key).unwrap();
+            }
         }
     }
 
@@ -227,7 +233,13 @@ impl Bench {
 
     /// Installs the flow of [`place::CLIENT`].
     pub fn install(&mut self, splice: &Splice) {
-        self.flows.install(place::tuple(), splice, now()).unwrap();
+        self.install_for(place::CLIENT, splice);
+    }
+
+    /// Installs the flow of a client.
+    pub fn install_for(&mut self, client: SocketAddrV4, splice: &Splice) {
+        let tuple = ClientTuple { client, ..place::tuple() };
+        self.flows.install(tuple, splice, now()).unwrap();
     }
 
     /// Its half towards the backend.
