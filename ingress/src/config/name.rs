@@ -12,7 +12,8 @@ pub struct InterfaceName(String);
 const INTERFACE_LENGTH: usize = 15;
 
 impl InterfaceName {
-    /// The kernel's own rule, `dev_valid_name`; the error completes "the interface name …".
+    /// The kernel's own rule, `dev_valid_name`, less the comma that stands for a dot among the pins; the error
+    /// completes "the interface name …".
     pub fn new(name: &str) -> Result<Self, &'static str> {
         if name.is_empty() {
             Err("is empty")
@@ -22,6 +23,8 @@ impl InterfaceName {
             Err("is a directory")
         } else if name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
             Err("contains a slash, a colon or a space")
+        } else if name.contains(',') {
+            Err("contains a comma, which stands for a dot in the names of pins")
         } else {
             Ok(Self(name.to_owned()))
         }

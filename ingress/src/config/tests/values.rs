@@ -10,6 +10,15 @@ fn names() {
         "i.toml:3:13: the interface name \"eth/0\" contains a slash, a colon or a space",
         "= `ip link` lists the interfaces of this machine",
     );
+    // A dot is no trouble; a comma would be taken for one, and that interface for another than the configured one.
+    let tagged = SMALLEST.replace("\"wg0\"", "\"wg0.1\"");
+    assert_eq!(Config::parse(&tagged, "").unwrap().sites[0].interface.as_str(), "wg0.1");
+    refused(
+        "\"wg0\"",
+        "\"wg0,1\"",
+        "i.toml:6:13: the interface name \"wg0,1\" contains a comma, which stands for a dot in the names of pins",
+        "= `ip link` lists the interfaces of this machine",
+    );
     refused(
         "\"wg0\"",
         "\"eth0\"",
