@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ingress_common::{
     cookie,
-    maps::{ClientKey, CookieKeys, Debt, Listener, ListenerKey, ToBackend},
+    maps::{ClientKey, CookieKeys, Debt, Listener, ListenerKey, MAX_LISTENERS, ToBackend},
     tcp::{Flags, Seq},
     upcall::Upcall,
     verdict::{Cookie, DropReason, Verdict},
@@ -24,7 +24,8 @@ use crate::{
 };
 
 #[map]
-static LISTENERS: HashMap<ListenerKey, Listener> = HashMap::pinned(4096, BPF_F_NO_PREALLOC);
+static LISTENERS: HashMap<ListenerKey, Listener> =
+    HashMap::pinned(MAX_LISTENERS, BPF_F_NO_PREALLOC);
 /// Client tuples in the daemon's hands; the value is when that began.
 #[map]
 static PENDING: HashMap<ClientKey, u64> = HashMap::pinned(1 << 16, BPF_F_NO_PREALLOC);

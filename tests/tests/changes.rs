@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{LpmTrie, Map, MapData};
-use ingress_common::maps::{ABI, Route};
+use ingress_common::maps::{ABI, MAX_LISTENERS, Route};
 use ingress_tests::addresses::{CLIENT6, VPS4, WWW};
 use ingress_tests::cleanup;
 use ingress_tests::client::{ping6, random_file, same_content};
@@ -119,6 +119,42 @@ fn addresses_of_the_uplink_are_listed_as_they_come_and_go() -> Result<()> {
     stage.lab.vps.ip(&format!("addr del {other}/24 dev eth0\n"))?;
     wait_until(SOON, "the address is gone", || listed().is_ok_and(|listed| !listed))?;
     fetch(&stage, "/?first-address")
+}
+
+/// The configuration fits, until the provider gives the uplink one more address.
+#[test]
+fn ports_that_find_no_room_leave_the_rest_at_work() -> Result<()> {
+    const ROOM: usize = MAX_LISTENERS as usize;
+    let mut stage = stage();
+    let usual = config(&stage.lab);
+    let many: Vec<String> = (20_000..22_100).map(|port| port.to_string()).collect();
+    let listed = |stage: &Stage| -> Result<usize> {
+        let status = stage.daemon()?.ctl_json(&["status"])?;
+        Ok(status["listen"].as_array().context("a list of what is listened on")?.len())
+    };
+    stage.daemon_mut()?.stop()?;
+    stage
+        .daemon()?
+        .configure(&usual.replace("[443, 8443]", &format!("[443, 8443, {}]", many.join(", "))))?;
+    stage.lab.vps.ip("addr add 198.51.100.3/24 dev eth0\n")?;
+    stage.daemon_mut()?.resume()?;
+    let (attached, both) = (tunnel(&stage)?["attachment"].take(), listed(&stage));
+    let fetched = fetch(&stage, "/?overfull");
+    let log = std::fs::read_to_string(stage.daemon()?.log())?;
+    stage.lab.vps.ip("addr del 198.51.100.3/24 dev eth0\n")?;
+    let fits = wait_until(SOON, "all ports of one address are listed", || {
+        listed(&stage).is_ok_and(|listed| listed == many.len() + 3)
+    });
+    stage.daemon()?.configure(&usual)?;
+    let reloaded = stage.daemon()?.ctl(&["reload"])?;
+    assert_eq!(attached, "tcx");
+    fetched?;
+    assert_eq!(both?, ROOM);
+    assert!(log.contains("only 4096 can be listed"), "nothing is said of the others");
+    fits?;
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    assert_eq!(listed(&stage)?, 3);
+    Ok(())
 }
 
 #[test]

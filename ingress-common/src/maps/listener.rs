@@ -1,5 +1,8 @@
 //! The listed ports, and what clients are promised there.
 
+/// Most pairs of address and port that can be listed: entries of `LISTENERS`.
+pub const MAX_LISTENERS: u32 = 4096;
+
 /// Key in `LISTENERS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

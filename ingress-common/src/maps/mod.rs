@@ -18,7 +18,7 @@ pub use flow::{
     BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, LEAST_MSS, ToBackend, ToClient, WATCH_RANGE,
     closing_after,
 };
-pub use listener::{Listener, ListenerKey, Offer};
+pub use listener::{Listener, ListenerKey, MAX_LISTENERS, Offer};
 pub use route::{
     ASK_KERNEL, Destination, Device, MAX_ROUTES4, MAX_SITES, NEXT_HOPS, NextHop, Route,
 };

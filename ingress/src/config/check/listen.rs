@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, num::NonZeroU16};
 
+use ingress_common::maps::MAX_LISTENERS;
 use toml::Spanned;
 
 use super::{
@@ -21,6 +22,7 @@ impl Check<'_> {
         let mut taken: Vec<(NonZeroU16, Option<Ipv4Addr>, usize)> = Vec::new();
         let mut listen = Vec::new();
         for raw in raw {
+            let before = taken.len();
             let addresses = raw.address.map_or_else(Vec::new, |list| self.addresses(&list));
             if raw.ports.get_ref().is_empty() {
                 self.at(&raw.ports, "no port is listed", "list at least one, as in [443]");
@@ -48,6 +50,15 @@ impl Check<'_> {
                         ports.push(port);
                     }
                 }
+            }
+            // Said of the first that has no room. A port on all addresses takes at least one place.
+            let most = MAX_LISTENERS as usize;
+            if before <= most && taken.len() > most {
+                let what = format!(
+                    "up to here {} pairs of address and port are listed, and {most} are the most",
+                    taken.len()
+                );
+                self.at(&raw.ports, what, "list fewer ports, or fewer addresses for them");
             }
             let default_host = raw.default_host.and_then(|name| self.host_name(&name));
             listen.push(Listen {

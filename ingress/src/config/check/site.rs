@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ingress_common::addr::Nat46Prefix;
+use ingress_common::{addr::Nat46Prefix, maps::MAX_SITES};
 use ipnet::Ipv6Net;
 use toml::Spanned;
 
@@ -26,6 +26,12 @@ impl Check<'_> {
         if raw.is_empty() {
             let remedy = "add [[site]] with name, interface and prefixes";
             self.missing("there is no [[site]]", remedy);
+        }
+        if let Some(first) = raw.get(MAX_SITES as usize) {
+            let what = format!("there are {} sites, and {MAX_SITES} are the most", raw.len());
+            let remedy =
+                "one tunnel can lead to several homes: list all of its prefixes in one [[site]]";
+            self.at(&first.name, what, remedy);
         }
         let mut sites = Vec::new();
         for raw in raw {

@@ -181,3 +181,53 @@ fn numbers_and_paths() {
         "= write it from the root, as in \"/run/ingress/control.sock\"",
     );
 }
+
+/// What the maps have no room for.
+#[test]
+fn more_sites_and_ports_than_there_can_be() {
+    use std::fmt::Write;
+
+    let sites = |count: usize| {
+        (1..count).fold(String::new(), |mut text, n| {
+            let _ = writeln!(
+                text,
+                "[[site]]\nname = \"s{n}\"\ninterface = \"s{n}\"\nprefixes = [\"2001:db8:1:{n:x}::/64\"]"
+            );
+            text
+        })
+    };
+    assert!(Config::parse(&format!("{SMALLEST}{}", sites(64)), "").is_ok());
+    refused(
+        "",
+        &sites(65),
+        "i.toml:263:8: there are 65 sites, and 64 are the most",
+        "= one tunnel can lead to several homes: list all of its prefixes in one [[site]]",
+    );
+
+    let ports = |count: u16| {
+        let ports: Vec<String> = (1000..1000 + count).map(|port| port.to_string()).collect();
+        format!("[{}]", ports.join(", "))
+    };
+    let everywhere = |count| SMALLEST.replace("[443]", &ports(count));
+    assert!(Config::parse(&everywhere(4096), "").is_ok());
+    refused(
+        "[443]",
+        &ports(4097),
+        "i.toml:9:9: up to here 4097 pairs of address and port are listed, and 4096 are the most",
+        "= list fewer ports, or fewer addresses for them",
+    );
+    // With the port of the smallest configuration, one too many; and it is said once.
+    let two = "address = [\"192.0.2.1\", \"192.0.2.2\"]";
+    let more = format!("[[listen]]\nports = {}\n{two}\n", ports(2047));
+    assert!(Config::parse(&format!("{SMALLEST}{more}"), "").is_ok());
+    let more = format!(
+        "[[listen]]\nports = {}\n{two}\n[[listen]]\nports = [80]\n{two}\n[[listen]]\nports = [81]",
+        ports(2047)
+    );
+    refused(
+        "",
+        &more,
+        "i.toml:14:9: up to here 4097 pairs of address and port are listed, and 4096 are the most",
+        "= list fewer ports, or fewer addresses for them",
+    );
+}

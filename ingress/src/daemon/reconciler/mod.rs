@@ -20,6 +20,7 @@ mod reload;
 mod sizes;
 
 pub use lessons::Lesson;
+use lessons::listener_key;
 pub use reload::{Refused, Reload};
 pub use sizes::is_news;
 
@@ -192,9 +193,14 @@ impl Reconciler {
         // Tables before programs: whoever looks up finds.
         self.maps.devices.set_sites(&plan.sites)?;
         self.maps.devices.set_uplink(plan.uplink)?;
-        // Routes that find no room are no reason to leave the rest undone.
+        // Routes or ports that find no room are no reason to leave the rest undone.
         let routed = self.set_routes(&plan);
-        self.maps.listeners.replace(&plan.listeners)?;
+        let listed = self.maps.listeners.replace(&plan.listeners);
+        let mut listeners = plan.listening;
+        if listed.is_err() {
+            let present = self.maps.listeners.list()?;
+            listeners.retain(|listen, _| present.contains_key(&listener_key(*listen)));
+        }
 
         let mut wanted = HashSet::new();
         let uplink_name = config.uplink.interface.as_str();
@@ -216,7 +222,7 @@ impl Reconciler {
             sites: config.sites.clone(),
             tunnels,
             site_numbers: numbers,
-            listeners: plan.listening,
+            listeners,
         });
         self.missing.retain(|interface| wanted.contains(interface));
         for interface in self.dataplane.interfaces() {
@@ -225,7 +231,7 @@ impl Reconciler {
                 self.dataplane.detach(&interface);
             }
         }
-        routed
+        routed.and(listed)
     }
 
     /// Puts the shield up or takes it down. Without it everything works, only with more effort.

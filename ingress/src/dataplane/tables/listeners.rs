@@ -7,7 +7,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData},
 };
-use ingress_common::maps::{Listener, ListenerKey};
+use ingress_common::maps::{Listener, ListenerKey, MAX_LISTENERS};
 
 use super::super::take;
 
@@ -38,17 +38,33 @@ impl Listeners {
     /// Makes the map hold exactly `wanted`. What is new comes before the old goes, unless there is no room for both.
     ///
     /// # Errors
-    /// Where `wanted` is too much.
+    /// Where `wanted` is too much; the map then holds what there is room for.
     pub fn replace(&mut self, wanted: &StdHashMap<ListenerKey, Listener>) -> Result<()> {
         let full = self.add(wanted).is_err();
         let present: Vec<ListenerKey> = self.0.keys().collect::<Result<_, _>>()?;
         for key in present.iter().filter(|key| !wanted.contains_key(*key)) {
             self.0.remove(key).context("unlist a port")?;
         }
-        if full { self.add(wanted) } else { Ok(()) }
+        let result = if full { self.add(wanted) } else { Ok(()) };
+        if wanted.len() > MAX_LISTENERS as usize {
+            let what = || {
+                format!(
+                    "of {} pairs of address and port only {MAX_LISTENERS} can be listed: list fewer ports, or name \
+                     the addresses in [[listen]] address",
+                    wanted.len()
+                )
+            };
+            return result.with_context(what);
+        }
+        result
     }
 
+    /// Tries each, since what is in the map already can be changed even where there is no room for more.
     fn add(&mut self, wanted: &StdHashMap<ListenerKey, Listener>) -> Result<()> {
-        wanted.iter().try_for_each(|(key, listener)| self.set(key, *listener))
+        let mut result = Ok(());
+        for (key, listener) in wanted {
+            result = result.and(self.set(key, *listener));
+        }
+        result
     }
 }
