@@ -9,7 +9,8 @@ use ingress_tests::daemon::{config, once};
 use ingress_tests::hello::Hello;
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::shared::{Stage, stage};
-use nix::sys::signal::Signal;
+use nix::sys::{signal::Signal, stat::Mode};
+use nix::unistd::mkfifo;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -190,6 +191,27 @@ fn a_hang_up_does_not_end_a_daemon_that_starts() -> Result<()> {
         let log = fs::read_to_string(daemon.log());
         log.is_ok_and(|log| log[before..].contains("configuration reloaded"))
     })
+}
+
+/// The file is a pipe that nobody writes to for a while.
+#[test]
+fn sigterm_is_heard_while_a_reload_goes_on() -> Result<()> {
+    let mut stage = stage();
+    let usual = config(&stage.lab);
+    let daemon = stage.daemon_mut()?;
+    fs::remove_file(daemon.config_file())?;
+    mkfifo(daemon.config_file(), Mode::S_IRUSR | Mode::S_IWUSR)?;
+    daemon.signal(Signal::SIGHUP);
+    thread::sleep(Duration::from_millis(500));
+    daemon.signal(Signal::SIGTERM);
+    let socket = daemon.socket().to_owned();
+    let heard = wait_until(SOON, "it has begun to stop", || !socket.exists());
+    daemon.configure(&usual)?;
+    daemon.stop()?;
+    fs::remove_file(daemon.config_file())?;
+    daemon.configure(&usual)?;
+    daemon.resume()?;
+    heard
 }
 
 #[test]

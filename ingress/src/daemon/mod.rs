@@ -131,7 +131,7 @@ pub async fn run(path: PathBuf, config: Config) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hang_up.recv() => reload(&reloads).await,
+            _ = hang_up.recv() => request_reload(&reloads),
             ended = engine.ended() => break ended.context("the engine has stopped"),
             ended = &mut reconciler => break ended?.context("the reconciler has stopped"),
         }
@@ -179,12 +179,11 @@ fn note_capacity(shared: &Shared, dataplane: &Dataplane) -> Result<()> {
     Ok(())
 }
 
-/// SIGHUP: as `ingressctl reload`, with the answer in the log only.
-async fn reload(reloads: &mpsc::Sender<reconciler::Reload>) {
-    let (answer, answered) = oneshot::channel();
-    if reloads.send(answer).await.is_ok() {
-        let _ = answered.await;
-    }
+/// SIGHUP: as `ingressctl reload`, with the answer in the log only. Nobody waits for it, so that SIGTERM is heard
+/// meanwhile. Where there is no room for one more request, one that has not begun yet will read the same file.
+fn request_reload(reloads: &mpsc::Sender<reconciler::Reload>) {
+    let (answer, _) = oneshot::channel();
+    let _ = reloads.try_send(answer);
 }
 
 fn notify(state: &[NotifyState<'_>]) {

@@ -1,7 +1,7 @@
 //! The configuration read again while everything runs.
 
 use ipnet::Ipv6Net;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Reconciler, sizes::Sizes};
 use crate::{config::Config, control::ErrorKind, daemon::plan::Known};
@@ -35,7 +35,10 @@ impl Reconciler {
     /// Reads the configuration again and puts it in force, whole or not at all.
     pub(super) async fn reload(&mut self) -> Result<Vec<String>, Refused> {
         let old = self.shared.config();
-        let new = Config::load(&self.shared.path).map_err(Refused::wrong)?;
+        let path = self.shared.path.clone();
+        // The one thread for everything else is not to wait for a file system.
+        let read = spawn_blocking(move || Config::load(&path)).await;
+        let new = read.map_err(|error| Refused::failed(&error.into()))?.map_err(Refused::wrong)?;
         fixed(&old, &new).map_err(Refused::wrong)?;
         let changes = changes(&old, &new);
         let failed = |error| Refused::failed(&error);
