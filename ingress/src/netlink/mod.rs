@@ -7,7 +7,6 @@ mod rules;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    pin::Pin,
 };
 
 use anyhow::{Context, Result};
@@ -18,6 +17,7 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkFlags, LinkLayerType},
 };
 use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+use tokio::sync::watch;
 
 pub use route::{Route, Route4};
 pub use rules::Rules;
@@ -53,7 +53,7 @@ pub struct Snapshot {
 /// The connection to the kernel.
 pub struct Netlink {
     handle: Handle,
-    changes: Pin<Box<dyn Stream<Item = ()> + Send + Sync>>,
+    changes: watch::Receiver<()>,
 }
 
 impl Netlink {
@@ -73,16 +73,16 @@ impl Netlink {
         ])
         .context("open a netlink socket")?;
         tokio::spawn(connection);
-        Ok(Self { handle, changes: Box::pin(messages.map(|_| ())) })
+        Ok(Self { handle, changes: coalesced(messages) })
     }
 
-    /// Waits for a change of links, addresses, routes or rules. Which one is not said: look at a new
-    /// [`Snapshot`].
+    /// Waits for a change of links, addresses, routes or rules since the last call. Which one it was is not said, nor
+    /// how many there were: look at a new [`Snapshot`].
     ///
     /// # Errors
     /// Where the connection has ended.
     pub async fn changed(&mut self) -> Result<()> {
-        self.changes.next().await.context("the netlink connection has ended")
+        self.changes.changed().await.context("the netlink connection has ended")
     }
 
     /// The network as it is now.
@@ -173,5 +173,47 @@ impl Netlink {
             listed.is_ok_and(|rules| rules::are_the_kernels_own(&rules))
         };
         Rules { usual4: of(IpVersion::V4).await, usual6: of(IpVersion::V6).await }
+    }
+}
+
+/// Any number of messages as one signal. They are taken in as they come, since the connection queues them without a
+/// bound: a flapping route may send thousands while nobody looks. What the kernel had no room for is among them, as
+/// a message that says so (`ENOBUFS`).
+fn coalesced<Message>(
+    mut messages: impl Stream<Item = Message> + Send + Unpin + 'static,
+) -> watch::Receiver<()> {
+    let (changed, changes) = watch::channel(());
+    tokio::spawn(async move {
+        while messages.next().await.is_some() {
+            changed.send_replace(());
+        }
+    });
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::stream;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_messages_are_one_change() {
+        let mut changes = coalesced(stream::iter(0..1000).chain(stream::pending()));
+        sleep(Duration::from_millis(20)).await;
+        assert!(changes.changed().await.is_ok());
+        let another = timeout(Duration::from_millis(20), changes.changed()).await;
+        assert!(another.is_err(), "one message is left");
+    }
+
+    #[tokio::test]
+    async fn the_last_change_is_told_before_the_end() {
+        let mut changes = coalesced(stream::iter([(), ()]));
+        sleep(Duration::from_millis(20)).await;
+        assert!(changes.changed().await.is_ok());
+        assert!(changes.changed().await.is_err());
     }
 }
