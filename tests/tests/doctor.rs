@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const FAILED: i32 = 1;
 
@@ -193,6 +194,36 @@ fn explain_says_where_a_client_would_fail() -> Result<()> {
         assert!(steps.contains(said), "{name}: {said} in {steps}");
         assert!(steps.contains("198.51.100.2:443 (tls)"), "{name}: {steps}");
     }
+    Ok(())
+}
+
+/// Nobody is at these addresses, which home's router finds out after three seconds for each.
+#[test]
+fn explain_tries_all_addresses_of_a_name_at_once() -> Result<()> {
+    const MANY: &str = "many.example.test";
+    let stage = stage();
+    let usual = config(&stage.lab);
+    let addresses: Vec<String> =
+        (1..=8).map(|n| format!("\"2001:db8:1:0:1:dead:0:{n}\"")).collect();
+    let hosts = format!("[hosts]\n\"{MANY}\" = [{}]", addresses.join(", "));
+    stage.daemon()?.configure(&usual.replace("[hosts]", &hosts))?;
+    let reloaded = stage.daemon()?.ctl(&["reload"])?;
+    let start = Instant::now();
+    let explained = explain(&stage, MANY);
+    let took = start.elapsed();
+    stage.daemon()?.configure(&usual)?;
+    stage.daemon()?.ctl(&["reload"])?;
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    let (_, steps) = explained?;
+    for n in 1..=8 {
+        let address = format!("2001:db8:1:0:1:dead:0:{n} ");
+        assert!(
+            steps.contains(&format!("{address}cannot be reached"))
+                || steps.contains(&format!("{address}does not answer")),
+            "{steps}"
+        );
+    }
+    assert!(took < Duration::from_secs(10), "{took:?}");
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl From<CallError> for Failure {
         let code = match error {
             CallError::NotReachable { .. } => EX_UNAVAILABLE,
             CallError::NotPermitted { .. } => EX_NOPERM,
-            CallError::NoAnswer { .. } => FAILED,
+            CallError::Silent { .. } | CallError::NoAnswer { .. } => FAILED,
         };
         Self { code, message: error.to_string() }
     }

@@ -29,6 +29,19 @@ pub enum CallError {
         /// The socket.
         path: PathBuf,
     },
+    /// Whoever listens there takes too long.
+    #[error(
+        "ingressd has not answered on {} for {} s and may still be at work; ask again, or look at its log \
+         (`journalctl -u ingress`)",
+        path.display(),
+        patience.as_secs()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// Whoever listens there speaks something else.
     #[error("{} gave no proper answer: {reason}; are ingressd and ingressctl of one version?", path.display())]
     NoAnswer {
@@ -41,6 +54,10 @@ pub enum CallError {
 
 /// Asks the daemon that listens on a socket.
 pub fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
+    call_within(PATIENCE, path, request)
+}
+
+fn call_within(patience: Duration, path: &Path, request: &Request) -> Result<Response, CallError> {
     let stream = UnixStream::connect(path).map_err(|source| {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::PermissionDenied {
@@ -49,13 +66,18 @@ pub fn call(path: &Path, request: &Request) -> Result<Response, CallError> {
             CallError::NotReachable { path, source }
         }
     })?;
-    exchange(stream, request)
-        .map_err(|error| CallError::NoAnswer { path: path.to_owned(), reason: error.to_string() })
+    exchange(patience, stream, request).map_err(|error| {
+        let path = path.to_owned();
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            return CallError::Silent { path, patience };
+        }
+        CallError::NoAnswer { path, reason: error.to_string() }
+    })
 }
 
-fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn exchange(patience: Duration, mut stream: UnixStream, request: &Request) -> io::Result<Response> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -65,4 +87,22 @@ fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Response> {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
     }
     Ok(serde_json::from_slice(&answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_takes_too_long_is_no_other_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let patience = Duration::from_millis(50);
+        let error = call_within(patience, &path, &Request::Status).unwrap_err();
+        assert!(matches!(error, CallError::Silent { .. }), "{error}");
+        assert!(error.to_string().contains("may still be at work"), "{error}");
+    }
 }

@@ -47,7 +47,9 @@ pub(super) fn check(host: &Host, socket: &Path) -> Vec<Finding> {
             let remedy = match error {
                 CallError::NotPermitted { .. } => "become root, or join the group `ingress`",
                 CallError::NotReachable { .. } => "systemctl enable --now ingress",
-                CallError::NoAnswer { .. } => "systemctl restart ingress",
+                CallError::Silent { .. } | CallError::NoAnswer { .. } => {
+                    "systemctl restart ingress"
+                }
             };
             vec![Finding::fail(CHECK, error.to_string(), remedy)]
         }

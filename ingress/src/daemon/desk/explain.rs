@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{super::shared::Applied, Desk, state::sites};
@@ -19,6 +20,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Ports that are tried of one server.
 const MOST_PORTS: usize = 8;
+/// Servers that are tried at a time. ingressctl waits for half a minute, and each may take all of [`PATIENCE`].
+const SERVERS_AT_ONCE: usize = 8;
 
 impl Desk {
     /// What would happen to a client that asks for a name, up to its server's answer.
@@ -40,8 +43,11 @@ impl Desk {
             }
         }
         let ports: BTreeSet<u16> = applied.listeners.keys().map(|listen| listen.port()).collect();
-        for (address, _) in backends {
-            server(&mut explanation, address, &ports).await;
+        for some in backends.chunks(SERVERS_AT_ONCE) {
+            let answers = some.iter().map(|(address, _)| server(*address, &ports));
+            for (ok, outcome) in join_all(answers).await {
+                explanation.push(ok, "server", outcome);
+            }
         }
         if explanation.ok() {
             let outcome = format!("the server sees the client's address inside {}", config.nat46);
@@ -86,15 +92,15 @@ fn tunnel(explanation: &mut Explanation, site: &SiteStatus) {
     }
 }
 
-/// Asks from this machine's own address, since no connection of a client is at hand. A home may let only the
-/// NAT46 prefix in, so that silence proves nothing.
-async fn server(explanation: &mut Explanation, address: Ipv6Addr, ports: &BTreeSet<u16>) {
+/// Whether a server answers, and how. Asks from this machine's own address, since no connection of a client is at
+/// hand. A home may let only the NAT46 prefix in, so that silence proves nothing.
+async fn server(address: Ipv6Addr, ports: &BTreeSet<u16>) -> (bool, String) {
     let (mut open, mut closed, mut unreachable) = (Vec::new(), Vec::new(), None);
     let attempts = ports.iter().take(MOST_PORTS).map(|port| async move {
         let to = SocketAddrV6::new(address, *port, 0, 0);
         (*port, timeout(PATIENCE, TcpStream::connect(to)).await)
     });
-    for (port, attempt) in futures_util::future::join_all(attempts).await {
+    for (port, attempt) in join_all(attempts).await {
         match attempt {
             Ok(Ok(_)) => open.push(port.to_string()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -104,7 +110,7 @@ async fn server(explanation: &mut Explanation, address: Ipv6Addr, ports: &BTreeS
             Err(_) => {}
         }
     }
-    let (ok, outcome) = match (open.is_empty(), closed.is_empty(), unreachable) {
+    match (open.is_empty(), closed.is_empty(), unreachable) {
         (false, _, _) => (true, format!("{address} accepts connections to {}", open.join(", "))),
         (true, false, _) => {
             let ports = closed.join(", ");
@@ -123,6 +129,5 @@ async fn server(explanation: &mut Explanation, address: Ipv6Addr, ports: &BTreeS
             );
             (true, outcome)
         }
-    };
-    explanation.push(ok, "server", outcome);
+    }
 }
