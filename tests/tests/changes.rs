@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(3);
 /// Enough to be on its way for some seconds.
@@ -33,6 +33,16 @@ fn a_daemon_may_start_before_its_tunnel() -> Result<()> {
     stage.daemon_mut()?.resume()?;
     let early = stage.by_name(WWW, "/")?.args(&["--max-time", "2"]).run()?;
     assert_eq!(early.status(), 0, "there is no way yet");
+    // Now that it is no matter of a moment, a client hears so at once.
+    thread::sleep(SOON);
+    let unreachable =
+        || stage.daemon()?.metric("handshakes_total{outcome=\"backend_unreachable\"}");
+    let (before, start) = (unreachable()?, Instant::now());
+    let late = stage.by_name(WWW, "/")?.args(&["--max-time", "8"]).run()?;
+    let took = start.elapsed();
+    assert_eq!(late.status(), 0, "there is still no way");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(unreachable()?, before + 1.0);
     stage.lab.restore_tunnel()?;
     wait_until(SOON, "the tunnel is attached", || {
         tunnel(&stage).is_ok_and(|tunnel| tunnel["attachment"] == "tcx")

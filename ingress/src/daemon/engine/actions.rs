@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{ip::IPV6_LEAST_MTU, tcp::HEADERS_V6};
+use ingress_common::{
+    ip::IPV6_LEAST_MTU,
+    tcp::{Flags, HEADERS_V6},
+};
 
 use super::{Core, log_send};
 use crate::{
@@ -47,7 +50,7 @@ impl Core {
                 Some(&(_, delta)) => {
                     self.refuse(tuple, &backend, &segment, delta);
                 }
-                None => self.to_backend(tuple, &backend, &segment),
+                None => self.send_to_backend(tuple, &backend, &segment),
             },
             // Should there be no room, the next handshake finds the same.
             Action::Withdraw { tuple, promise } => {
@@ -65,12 +68,23 @@ impl Core {
         }
     }
 
-    fn to_backend(&self, tuple: ClientTuple, backend: &Backend, segment: &Segment) {
+    fn send_to_backend(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment) {
         let from = SocketAddrV6::new(backend.source, tuple.client.port(), 0, 0);
-        let applied = self.shared.applied();
-        // Without a tunnel the packet is lost, as on any other broken path.
-        if let Some(index) = applied.tunnel(backend.site).and_then(|tunnel| tunnel.index) {
-            log_send(self.transmit.v6(from, backend.address, segment, index));
+        let index = self.shared.applied().tunnel(backend.site).and_then(|tunnel| tunnel.index);
+        let sent = index.map(|index| self.transmit.v6(from, backend.address, segment, index));
+        // Anything else that is not sent is lost, as on any other broken path: what stands is not torn down for it.
+        if segment.has(Flags::SYN) {
+            let now = Instant::now();
+            let unreachable = match &sent {
+                Some(result) => self.unsent.sent(*backend.address.ip(), result, now),
+                None => self.unsent.no_tunnel(backend.site, now),
+            };
+            if unreachable {
+                self.unreachable.push((tuple, backend.address));
+            }
+        }
+        if let Some(result) = sent {
+            log_send(result);
         }
     }
 
@@ -110,7 +124,7 @@ impl Core {
     fn refuse(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment, delta: u32) {
         let to_client = Segment::reset(segment.ack.plus(delta), Some(segment.seq));
         log_send(self.transmit.v4(tuple.listen, tuple.client, &to_client));
-        self.to_backend(tuple, backend, &Segment::reset(segment.seq, None));
+        self.send_to_backend(tuple, backend, &Segment::reset(segment.seq, None));
     }
 
     fn finish(

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddrV4,
+    net::{SocketAddrV4, SocketAddrV6},
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -22,6 +22,7 @@ use tokio::{
 use awaited::Awaited;
 use debts::DebtBook;
 use killing::Killed;
+use unsent::Unsent;
 
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
@@ -42,6 +43,7 @@ mod owners;
 mod requests;
 mod sweep;
 pub mod thread;
+mod unsent;
 mod upcalls;
 
 pub use requests::{Handshake, Request};
@@ -98,6 +100,9 @@ struct Core {
     started: Instant,
     /// Look-ups answered from memory, until the actions before them are done.
     known: Vec<Resolved>,
+    unsent: Unsent,
+    /// Handshakes and the backends to which their SYNs cannot be sent, until the actions before them are done.
+    unreachable: Vec<(ClientTuple, SocketAddrV6)>,
     resolutions: mpsc::UnboundedSender<Resolved>,
     /// Runs look-ups and surveys off the engine's thread.
     elsewhere: Handle,
@@ -139,6 +144,8 @@ impl Engine {
             ration: Ration::new(Instant::now()),
             started: Instant::now(),
             known: Vec::new(),
+            unsent: Unsent::default(),
+            unreachable: Vec::new(),
             resolutions,
             elsewhere: Handle::current(),
             findings,
@@ -220,6 +227,7 @@ impl Core {
         let applied = self.shared.applied();
         let listed = self.handshakes.iter().map(|handshake| handshake.tuple.listen);
         self.shared.tally.set_handshakes(listed.map(|listen| applied.protocol(listen)));
+        self.unsent.look(&applied, Instant::now());
         self.tell_again();
         Ok(())
     }
@@ -244,6 +252,9 @@ impl Core {
         self.awaited.settle();
         while let Some(resolved) = self.known.pop() {
             self.on_resolved(resolved);
+        }
+        while let Some((tuple, backend)) = self.unreachable.pop() {
+            self.on_event(Event::Unreachable { tuple, backend });
         }
     }
 
