@@ -9,7 +9,8 @@ const NET_RAW: (u32, &str) = (13, "CAP_NET_RAW");
 const PERFMON: (u32, &str) = (38, "CAP_PERFMON");
 const BPF: (u32, &str) = (39, "CAP_BPF");
 
-/// To start: the verifier and the raw sockets ask for the two that are given up then.
+/// To start. PERFMON is for the verifier and NET_RAW for the raw sockets; both are given up once the daemon is ready.
+/// So is CHOWN, for the control socket's group: without it the daemon starts all the same.
 const NEEDED: [(u32, &str); 4] = [NET_ADMIN, NET_RAW, PERFMON, BPF];
 /// To run: attaching, netlink, maps.
 const KEPT: [(u32, &str); 2] = [NET_ADMIN, BPF];
@@ -79,7 +80,7 @@ pub fn keep_what_running_needs() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The same, for a thread that goes on with what it has, should the kernel refuse.
+/// As [`keep_what_running_needs`], for a thread that goes on with what it has, should the kernel refuse.
 pub fn give_up() {
     if let Err(error) = keep_what_running_needs() {
         tracing::error!(%error, "a thread keeps capabilities that it does not need");

@@ -9,7 +9,7 @@ pub fn boot_nanos() -> u64 {
     u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The same, for what waits for longer than a machine is awake. An `Instant` stands still meanwhile.
+/// Time since boot, for what waits for longer than a machine is awake. An `Instant` stands still during suspension.
 pub fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }

@@ -1,4 +1,4 @@
-//! The library behind `ingressd` and `ingressctl`. Rooms stand in the order in which data meets them.
+//! The library behind `ingressd` and `ingressctl`. Modules stand in the order in which data meets them.
 
 pub mod capabilities;
 mod clock;

@@ -14,20 +14,20 @@ pub struct Connections {
     pub connections: Vec<FromInside>,
 }
 
-/// One of them.
+/// A connection that began inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromInside {
-    /// Its number (6 is TCP, 17 UDP).
+    /// IP protocol number (6 is TCP, 17 UDP).
     pub protocol: u8,
-    /// Who has begun it; port 0 where the protocol has none.
+    /// The end inside, which has begun it; port 0 where the protocol has none.
     pub inside: SocketAddrV6,
-    /// With whom; port 0 where the protocol has none.
+    /// The end outside; port 0 where the protocol has none.
     pub outside: SocketAddrV6,
     /// How far it is; none where the protocol does not tell.
     pub state: Option<ConnectionState>,
     /// Since the inside last spoke.
     pub idle_seconds: u64,
-    /// As long answers still come in if the inside is silent.
+    /// How much longer answers are let in, should the inside stay silent.
     pub left_seconds: u64,
 }
 

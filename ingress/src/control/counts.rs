@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// What has happened since the counters were made; they outlive the daemon.
+/// What has happened. Traffic and SYN cookies are counted in pinned maps, which outlive the daemon; everything else is
+/// counted from the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Every path in every direction.
     pub traffic: Vec<Traffic>,
-    /// Flows that were installed.
+    /// Flows that this daemon installed.
     pub flows_opened: u64,
     /// Flows that ended, by cause; every cause there is.
     pub flows_closed: Vec<Count>,
@@ -28,7 +29,7 @@ pub struct Traffic {
     pub path: Path,
     /// Which way.
     pub direction: Direction,
-    /// Packets; one that the kernel merged counts once.
+    /// Packets; a batch that the kernel merged (GRO) counts its segments.
     pub packets: u64,
     /// Bytes from the IP header on.
     pub bytes: u64,

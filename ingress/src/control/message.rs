@@ -10,13 +10,13 @@ use super::{Connections, Dns, Drops, Explanation, Filter, Flows, Stats, Status};
 pub enum Request {
     /// The flows that pass a filter.
     Flows {
-        /// Which.
+        /// Which flows.
         #[serde(default)]
         filter: Filter,
     },
     /// Ends the flows that pass a filter.
     Kill {
-        /// Which; an empty filter means all.
+        /// Which flows; an empty filter means all.
         #[serde(default)]
         filter: Filter,
     },

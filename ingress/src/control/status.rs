@@ -11,15 +11,15 @@ use crate::config::{Ipv6Policy, Policy, Protocol};
 /// How the daemon is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Of ingressd.
+    /// Version of ingressd.
     pub version: Cow<'static, str>,
-    /// Of ingressd.
+    /// Process id of ingressd.
     pub pid: u32,
     /// Since it started.
     pub uptime_seconds: u64,
     /// Its configuration file.
     pub config: PathBuf,
-    /// When it last read that.
+    /// When it last read the configuration, and what came of it.
     pub last_reload: Reload,
     /// The side of the world.
     pub uplink: Interface,
@@ -75,7 +75,7 @@ pub enum Attachment {
     Tcx,
     /// By a filter of the clsact qdisc.
     Clsact,
-    /// Not at all: the interface does not exist.
+    /// Not at all: the interface does not exist, or the kernel refused (the log says why).
     None,
 }
 
@@ -139,9 +139,9 @@ pub struct SiteStatus {
 /// A port that is listened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// Where.
+    /// The address and port.
     pub address: SocketAddrV4,
-    /// For what.
+    /// What clients speak there.
     pub protocol: Protocol,
     /// Whether clients are promised timestamps.
     #[serde(default)]
@@ -161,7 +161,7 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Promised {
-    /// It is.
+    /// It is promised.
     Yes,
     /// The configuration does not want it.
     #[default]

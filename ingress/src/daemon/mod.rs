@@ -1,4 +1,4 @@
-//! ingressd: the rooms wired together.
+//! ingressd: the modules wired together.
 //!
 //! Three tasks share the work. The engine, in a thread of its own, answers upcalls and drives the handshakes; the
 //! reconciler keeps the programs and their tables in step with the network and the configuration; the desk answers

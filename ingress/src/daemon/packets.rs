@@ -5,7 +5,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::dataplane::Dataplane;
 
-/// Begins with it.
+/// Begins to put the lines into the log, for as long as the daemon runs.
 pub fn log(dataplane: &mut Dataplane) -> Result<()> {
     let logger = dataplane.packet_log()?;
     // SAFETY: the logger owns the map whose descriptor it shows, and always shows that one.

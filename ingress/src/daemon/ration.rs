@@ -14,7 +14,7 @@ pub struct Ration {
 }
 
 impl Ration {
-    /// A full one.
+    /// A full bucket.
     pub fn new(now: Instant) -> Self {
         Self { left: BURST, filled: now, held_back: 0 }
     }

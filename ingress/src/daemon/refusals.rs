@@ -18,7 +18,7 @@ pub struct Refusal {
     pub name: Option<String>,
     /// Why it was refused.
     pub outcome: Outcome,
-    /// How often, since it is on the list.
+    /// How often, since it has been on the list.
     pub count: u64,
     /// How long ago, the last time.
     pub ago: Duration,
@@ -26,12 +26,12 @@ pub struct Refusal {
 
 type Key = (Option<String>, Outcome);
 
-/// The list.
+/// Refused names with why, how often, and when last.
 #[derive(Default)]
 pub struct Refusals(Mutex<HashMap<Key, (u64, Instant)>>);
 
 impl Refusals {
-    /// Adds one.
+    /// Notes a refusal.
     pub fn note(&self, name: Option<&str>, outcome: Outcome) {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.map(str::to_owned), outcome);

@@ -205,7 +205,7 @@ impl Tally {
         read(&self.outcomes).get(&outcome).copied().unwrap_or(0)
     }
 
-    /// Counts one.
+    /// Adds one to a counter.
     pub fn bump(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -36,7 +36,7 @@ pub enum Hook {
 pub struct Attached {
     /// The interface's index.
     pub index: u32,
-    /// The program.
+    /// Which program.
     pub hook: Hook,
     /// How it is attached.
     pub how: Attachment,

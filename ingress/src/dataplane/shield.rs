@@ -34,7 +34,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// The program.
+    /// The XDP program, for measurements and tests too.
     ///
     /// # Errors
     /// Where the verifier has refused it.

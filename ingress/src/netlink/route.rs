@@ -24,7 +24,7 @@ pub struct Route<Net = Ipv6Net, Address = Ipv6Addr> {
     pub router: Option<Address>,
 }
 
-/// The same of IPv4.
+/// A route of IPv4.
 pub type Route4 = Route<Ipv4Net, Ipv4Addr>;
 
 /// The table of this host's own addresses (`linux/rtnetlink.h`).

@@ -6,9 +6,9 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessa
 /// table thus says it all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Of IPv4.
+    /// Whether those of IPv4 are.
     pub usual4: bool,
-    /// Of IPv6.
+    /// Whether those of IPv6 are.
     pub usual6: bool,
 }
 

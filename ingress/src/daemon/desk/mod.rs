@@ -46,7 +46,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Opens.
+    /// Puts the desk together. `engine` and `reloads` lead to the tasks that it asks.
     pub fn new(
         shared: Arc<Shared>,
         counters: Arc<Counters>,

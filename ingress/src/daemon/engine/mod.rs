@@ -71,7 +71,7 @@ pub struct Maps {
     pub flows: FlowMaps,
 }
 
-/// The task.
+/// The engine: where events come from, and what drives the handshakes.
 pub struct Engine {
     upcalls: RingBuf<MapData>,
     core: Core,

@@ -19,7 +19,7 @@ pub enum Request {
 
 /// A handshake in progress, for `ingressctl flows`.
 pub struct Handshake {
-    /// Whose.
+    /// Whose handshake.
     pub tuple: ClientTuple,
     /// The name, once known.
     pub host: Option<String>,

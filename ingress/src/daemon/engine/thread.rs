@@ -15,7 +15,7 @@ pub struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Starts it.
+/// Starts the engine in its thread.
 ///
 /// # Errors
 /// Without another thread.
@@ -40,7 +40,7 @@ fn run(engine: Engine, stopped: oneshot::Receiver<()>) -> Result<()> {
 }
 
 impl Running {
-    /// Waits for its end, which is none that was asked for.
+    /// Waits until the engine ends without having been asked to.
     ///
     /// # Errors
     /// Why it ended.
@@ -48,7 +48,7 @@ impl Running {
         (&mut self.ended).await.context("its thread is gone")?
     }
 
-    /// Has it end between two events, if it has not.
+    /// Stops the engine between two events, if it has not ended, and waits for its thread.
     pub async fn stop(self) {
         drop(self.stop);
         let _ = spawn_blocking(|| self.thread.join()).await;

@@ -58,7 +58,7 @@ pub struct Maps {
     pub policy: PolicyTables,
 }
 
-/// The task.
+/// The task that keeps programs and tables in step.
 pub struct Reconciler {
     claim: Claim,
     dataplane: Dataplane,

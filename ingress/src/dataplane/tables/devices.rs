@@ -26,7 +26,7 @@ impl Devices {
     /// Sets the uplink.
     ///
     /// # Errors
-    /// Where the kernel refuses, as everywhere in this file.
+    /// Where the kernel refuses.
     pub fn set_uplink(&mut self, device: Device) -> Result<()> {
         self.uplink.set(0, device, 0).context("set the uplink")
     }
@@ -35,7 +35,7 @@ impl Devices {
     /// name now, whose tunnel they keep, or of one that is no more, where they end.
     ///
     /// # Errors
-    /// As above.
+    /// Where the kernel refuses.
     pub fn set_sites(&mut self, sites: &[(u16, Device)]) -> Result<()> {
         for (number, device) in sites {
             self.set_site(*number, *device)?;
@@ -55,7 +55,7 @@ impl Devices {
     /// Sets the tunnel of one site.
     ///
     /// # Errors
-    /// As above.
+    /// Where the kernel refuses.
     pub fn set_site(&mut self, site: u16, device: Device) -> Result<()> {
         self.sites.set(u32::from(site), device, 0).context("set a site's tunnel")
     }

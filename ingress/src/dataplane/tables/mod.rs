@@ -37,7 +37,7 @@ pub type Routes = Prefixes<Ipv6Net, Route>;
 /// The number of the router that is in front of an IPv4 client.
 pub type Routes4 = Prefixes<Ipv4Net, u32>;
 
-/// Every map, handed to the rooms that own them.
+/// Every map, handed to the modules that own them.
 pub struct Tables {
     /// `UPLINK`, `SITES`.
     pub devices: Devices,

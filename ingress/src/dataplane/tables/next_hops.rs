@@ -33,7 +33,7 @@ impl NextHops {
     /// Gives every router a number: the one it has, or a free one. Who gets none is left to the kernel.
     ///
     /// # Errors
-    /// Where the map cannot be written, as everywhere in this file.
+    /// Where the map cannot be written.
     pub fn number(&mut self, routers: impl Iterator<Item = IpAddr>) -> Result<HashMap<IpAddr, u8>> {
         let mut numbers = HashMap::new();
         for router in routers {
@@ -54,7 +54,7 @@ impl NextHops {
     /// Frees all other numbers, once no route has them.
     ///
     /// # Errors
-    /// As above.
+    /// Where the map cannot be written.
     pub fn forget_others(&mut self, numbers: &HashMap<IpAddr, u8>) -> Result<()> {
         for (number, owner) in (0..).zip(&mut self.owners) {
             if owner.is_some_and(|router| !numbers.contains_key(&router)) {
@@ -68,7 +68,7 @@ impl NextHops {
     /// Has the kernel asked for each packet, until the routers are numbered again.
     ///
     /// # Errors
-    /// As above.
+    /// Where the map cannot be written.
     pub fn distrust(&mut self) -> Result<()> {
         let known = (0..).zip(&self.owners).filter(|(_, owner)| owner.is_some());
         for (number, _) in known {

@@ -35,7 +35,7 @@ pub struct Page {
 /// The flows to one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFlows {
-    /// The name.
+    /// The name that clients ask for.
     pub host: String,
     /// How many.
     pub flows: u64,
@@ -48,7 +48,7 @@ pub struct HostFlows {
 /// A line in a small picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// Of what.
+    /// What the line shows.
     pub title: &'static str,
     /// What a point counts.
     pub unit: Unit,

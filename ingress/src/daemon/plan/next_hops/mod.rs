@@ -54,7 +54,7 @@ impl NextHops {
         all
     }
 
-    /// Every router.
+    /// Every router of either family; one may come more than once.
     pub fn routers(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.v4.values().flatten().copied().map(IpAddr::V4);
         self.v6.values().copied().map(IpAddr::V6).chain(v4)
