@@ -1,5 +1,7 @@
 //! The listed ports, and what clients are promised there.
 
+use core::net::SocketAddrV4;
+
 /// Most pairs of address and port that can be listed: entries of `LISTENERS`.
 pub const MAX_LISTENERS: u32 = 4096;
 
@@ -44,6 +46,15 @@ pub enum Offer {
     On = 1,
     /// The option is promised no longer: a backend turned out to lack it.
     Withdrawn = 2,
+}
+
+impl ListenerKey {
+    /// The key of an address and port.
+    #[must_use]
+    pub const fn new(listen: SocketAddrV4) -> Self {
+        let (address, port) = (listen.ip().octets(), listen.port().to_be_bytes());
+        Self { address, port, reserved: [0; 2] }
+    }
 }
 
 impl Offer {

@@ -151,9 +151,14 @@ impl Applied {
         self.tunnels.get(self.position(number)?)
     }
 
-    /// The tunnel behind which an address lies.
-    pub fn tunnel_to(&self, address: Ipv6Addr) -> Option<&Interface> {
-        self.tunnels.get(self.sites.iter().position(|site| site.owns(address))?)
+    /// The index of a site's tunnel, by the site's number in `SITES`; none while it is not there.
+    pub fn tunnel_index(&self, number: u16) -> Option<u32> {
+        self.tunnel(number)?.index
+    }
+
+    /// The index of the tunnel behind which an address lies; none while it is not there.
+    pub fn tunnel_index_to(&self, address: Ipv6Addr) -> Option<u32> {
+        self.tunnels.get(self.sites.iter().position(|site| site.owns(address))?)?.index
     }
 
     fn position(&self, number: u16) -> Option<usize> {

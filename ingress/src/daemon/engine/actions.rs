@@ -70,7 +70,7 @@ impl Core {
 
     fn send_to_backend(&mut self, tuple: ClientTuple, backend: &Backend, segment: &Segment) {
         let from = SocketAddrV6::new(backend.source, tuple.client.port(), 0, 0);
-        let index = self.shared.applied().tunnel(backend.site).and_then(|tunnel| tunnel.index);
+        let index = self.shared.applied().tunnel_index(backend.site);
         let sent = index.map(|index| self.transmit.v6(from, backend.address, segment, index));
         // Anything else that is not sent is lost, as on any other broken path: what stands is not torn down for it.
         if segment.has(Flags::SYN) {

@@ -1,7 +1,5 @@
 //! What an earlier daemon owed: octets that it had acknowledged to clients and not yet delivered.
 
-use std::time::Instant;
-
 use ingress_common::tcp::Timestamps;
 
 use super::{Core, log_send};
@@ -29,9 +27,9 @@ impl Core {
         tracing::info!(client = %tuple.client, octets = owed.octets.len(), "still to be delivered");
         let (_, key) = keys(tuple, splice.backend.address, splice.backend.source);
         self.awaited.watch(tuple, key);
-        let mut actions = std::mem::take(&mut self.actions);
-        self.handshakes.take_up(Instant::now(), tuple, splice, owed, &mut actions);
-        self.apply(actions);
+        self.drive(|handshakes, now, actions| {
+            handshakes.take_up(now, tuple, splice, owed, actions);
+        });
     }
 
     fn resume(&mut self, tuple: ClientTuple, owed: &Owed) {
@@ -40,9 +38,9 @@ impl Core {
             return self.apologize(tuple, owed);
         };
         tracing::info!(client = %tuple.client, octets = owed.octets.len(), "read once more");
-        let mut actions = std::mem::take(&mut self.actions);
-        self.handshakes.resume(Instant::now(), tuple, &admission, owed, &mut actions);
-        self.apply(actions);
+        self.drive(|handshakes, now, actions| {
+            handshakes.resume(now, tuple, &admission, owed, actions);
+        });
     }
 
     /// Resets a client that has nothing to repeat, and would wait for its own patience to end.

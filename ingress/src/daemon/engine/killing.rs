@@ -1,6 +1,6 @@
 //! Flows that the operator ends before their time.
 
-use std::{net::SocketAddrV6, time::Instant};
+use std::net::SocketAddrV6;
 
 use ingress_common::tcp::{Flags, Seq, Timestamps};
 
@@ -33,9 +33,7 @@ impl Core {
             return false;
         }
         self.shared.tally.closed(Cause::Killed);
-        let mut actions = std::mem::take(&mut self.actions);
-        self.handshakes.end_delivery(Instant::now(), tuple, &mut actions);
-        self.apply(actions);
+        self.drive(|handshakes, now, actions| handshakes.end_delivery(now, tuple, actions));
         let killed = Killed { tuple, flow, site, left: TIMES - 1 };
         self.tell(&killed);
         if self.killed.len() < REMEMBERED {
@@ -79,7 +77,7 @@ impl Core {
         };
         let from = SocketAddrV6::new(flow.source.into(), tuple.client.port(), 0, 0);
         let to = SocketAddrV6::new(flow.backend.into(), tuple.listen.port(), 0, 0);
-        let index = self.shared.applied().tunnel(*site).and_then(|tunnel| tunnel.index);
+        let index = self.shared.applied().tunnel_index(*site);
         for probe in &probes {
             log_send(self.transmit.v4(tuple.listen, tuple.client, probe));
             if let Some(index) = index {

@@ -233,18 +233,17 @@ impl Core {
     }
 
     fn on_event(&mut self, event: Event) {
-        let mut actions = std::mem::take(&mut self.actions);
-        self.handshakes.handle(Instant::now(), event, &mut actions);
-        self.apply(actions);
+        self.drive(|handshakes, now, actions| handshakes.handle(now, event, actions));
     }
 
     fn on_timeout(&mut self) {
-        let mut actions = std::mem::take(&mut self.actions);
-        self.handshakes.handle_timeout(Instant::now(), &mut actions);
-        self.apply(actions);
+        self.drive(Handshakes::handle_timeout);
     }
 
-    fn apply(&mut self, mut actions: Vec<Action>) {
+    /// Has the state machine do something, does what it wants done, and feeds it what is known at once of that.
+    fn drive(&mut self, step: impl FnOnce(&mut Handshakes, Instant, &mut Vec<Action>)) {
+        let mut actions = std::mem::take(&mut self.actions);
+        step(&mut self.handshakes, Instant::now(), &mut actions);
         for action in actions.drain(..) {
             self.act(action);
         }

@@ -33,7 +33,7 @@ pub(super) struct Unsent {
 impl Unsent {
     /// Looks which tunnels are there; once a beat, so that the first client of a long outage need not wait.
     pub(super) fn look(&mut self, applied: &Applied, now: Instant) {
-        let gone = |site: &u16| applied.tunnel(*site).is_none_or(|tunnel| tunnel.index.is_none());
+        let gone = |site: &u16| applied.tunnel_index(*site).is_none();
         self.sites.retain(|site, _| gone(site));
         for site in applied.site_numbers.iter().filter(|site| gone(site)) {
             self.sites.entry(*site).or_insert(now);

@@ -55,8 +55,7 @@ impl Core {
                 }
             }
             FromKernel::ResetBackend(packet) => {
-                let applied = self.shared.applied();
-                let index = applied.tunnel_to(*packet.source.ip()).and_then(|tunnel| tunnel.index);
+                let index = self.shared.applied().tunnel_index_to(*packet.source.ip());
                 if let (Some(reset), Some(index)) = (reset_for(&packet.segment), index) {
                     log_send(self.transmit.v6(packet.destination, packet.source, &reset, index));
                 }
@@ -137,8 +136,7 @@ impl Core {
                 let Some(read) = wire::read_v6(packet, usize::MAX) else { return };
                 let Some((flow, _)) = self.flows.by_backend(&backend_key(&read)) else { return };
                 let from = self.shared.config().nat46.embed(flow.listen);
-                let tunnel = applied.tunnel_to(*read.source.ip());
-                let index = tunnel.and_then(|tunnel| tunnel.index);
+                let index = applied.tunnel_index_to(*read.source.ip());
                 if let Some(error) = for_backend(packet, mtu(applied.uplink.as_ref()), from) {
                     self.send_to_site(&error, flow.backend, index);
                 }

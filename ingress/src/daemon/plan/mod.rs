@@ -20,7 +20,7 @@ pub use next_hops::NextHops;
 
 use super::shared::Listening;
 use crate::{
-    config::{Config, network_of},
+    config::{Config, Listen, network_of},
     netlink::{Link, Snapshot},
     sni::HostName,
 };
@@ -51,21 +51,25 @@ pub struct Plan {
     pub routes: HashMap<Ipv6Net, Route>,
     /// `NEXT_HOPS` and `ROUTES4`, before the routers have numbers.
     pub next_hops: NextHops,
-    /// `LISTENERS`.
-    pub listeners: HashMap<ListenerKey, Listener>,
-    /// The same for the engine.
+    /// `LISTENERS`, and what the engine needs to know of them.
     pub listening: HashMap<SocketAddrV4, Listening>,
 }
 
 /// What is listened on already, with offers that were withdrawn and sizes that were lowered.
 pub type Known = HashMap<ListenerKey, Listener>;
 
+impl Plan {
+    /// `LISTENERS` as the map has them.
+    pub fn listeners(&self) -> HashMap<ListenerKey, Listener> {
+        self.listening.iter().map(|(at, port)| (ListenerKey::new(*at), port.promise)).collect()
+    }
+}
+
 /// Brings configuration and network together. `numbers` are the sites' indices in `SITES`.
 pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot, known: &Known) -> Plan {
     let uplink = network.links.get(config.uplink.interface.as_str());
     let tunnels: Vec<Option<&Link>> =
         config.sites.iter().map(|site| network.links.get(site.interface.as_str())).collect();
-    let (listeners, listening) = listeners(config, network, uplink, &tunnels, known);
     let routes = routes(config, numbers, network, uplink, &tunnels);
     let by_number =
         numbers.iter().zip(&tunnels).filter_map(|(number, link)| Some((*number, (*link)?)));
@@ -74,8 +78,7 @@ pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot, known: &Known)
         sites: numbers.iter().copied().zip(tunnels.iter().map(|link| device(*link))).collect(),
         next_hops: NextHops::of(network, &routes, uplink, &by_number.collect()),
         routes,
-        listeners,
-        listening,
+        listening: listening(config, network, uplink, &tunnels, known),
     }
 }
 
@@ -142,58 +145,52 @@ fn routes(
     routes
 }
 
-type Listed = (HashMap<ListenerKey, Listener>, HashMap<SocketAddrV4, Listening>);
-
-fn listeners(
+/// Every listed port on each of its addresses, with what is promised there.
+fn listening(
     config: &Config,
     network: &Snapshot,
     uplink: Option<&Link>,
     tunnels: &[Option<&Link>],
     known: &Known,
-) -> Listed {
+) -> HashMap<SocketAddrV4, Listening> {
     let mss = mss(uplink, tunnels);
-    let own: Vec<Ipv4Addr> = network
-        .addresses
-        .iter()
-        .filter(|(index, _)| uplink.is_some_and(|link| link.index == *index))
-        .map(|(_, address)| *address)
-        .collect();
-    let (mut keys, mut listening) = (HashMap::new(), HashMap::new());
+    let own = addresses_of(uplink, network);
+    let mut listening = HashMap::new();
     for listen in &config.listen {
-        let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
         let default_host =
             listen.default_host.as_ref().and_then(|host| HostName::from_wire(host.as_bytes()).ok());
-        for address in addresses {
-            for port in &listen.ports {
-                let key = ListenerKey {
-                    address: address.octets(),
-                    port: port.get().to_be_bytes(),
-                    reserved: [0; 2],
-                };
-                let wanted = if listen.timestamps { Offer::On } else { Offer::Off };
-                let before = known.get(&key).copied().unwrap_or_default();
-                let lowered = before.lowered != 0 && u16::from_be_bytes(before.mss) < mss;
-                let promise = Listener {
-                    mss: if lowered { before.mss } else { mss.to_be_bytes() },
-                    window: WINDOW.to_be_bytes(),
-                    scale: PROMISED_SCALE,
-                    sack: unless_withdrawn(Offer::On, before.sack),
-                    timestamps: unless_withdrawn(wanted, before.timestamps),
-                    lowered: u8::from(lowered),
-                };
-                keys.insert(key, promise);
-                listening.insert(
-                    SocketAddrV4::new(*address, port.get()),
-                    Listening {
-                        protocol: listen.protocol,
-                        default_host: default_host.clone(),
-                        promise,
-                    },
-                );
-            }
-        }
+        let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
+        let ports = || listen.ports.iter().map(|port| port.get());
+        let all = addresses
+            .iter()
+            .flat_map(|address| ports().map(|port| SocketAddrV4::new(*address, port)));
+        listening.extend(all.map(|at| {
+            let before = known.get(&ListenerKey::new(at)).copied().unwrap_or_default();
+            let promise = promise(listen, mss, before);
+            let default_host = default_host.clone();
+            (at, Listening { protocol: listen.protocol, default_host, promise })
+        }));
     }
-    (keys, listening)
+    listening
+}
+
+fn addresses_of(link: Option<&Link>, network: &Snapshot) -> Vec<Ipv4Addr> {
+    let of_link = |(index, _): &&(u32, Ipv4Addr)| link.is_some_and(|link| link.index == *index);
+    network.addresses.iter().filter(of_link).map(|(_, address)| *address).collect()
+}
+
+/// What the configuration and the devices allow, less what was withdrawn or lowered before.
+fn promise(listen: &Listen, mss: u16, before: Listener) -> Listener {
+    let timestamps = if listen.timestamps { Offer::On } else { Offer::Off };
+    let lowered = before.lowered != 0 && u16::from_be_bytes(before.mss) < mss;
+    Listener {
+        mss: if lowered { before.mss } else { mss.to_be_bytes() },
+        window: WINDOW.to_be_bytes(),
+        scale: PROMISED_SCALE,
+        sack: unless_withdrawn(Offer::On, before.sack),
+        timestamps: unless_withdrawn(timestamps, before.timestamps),
+        lowered: u8::from(lowered),
+    }
 }
 
 /// An offer goes on, unless a backend was seen to lack what it promises.

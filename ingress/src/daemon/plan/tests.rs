@@ -94,45 +94,50 @@ fn ports_are_listed_on_the_uplinks_addresses() {
     let plan = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
     let address = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 443);
     assert_eq!(plan.listening.keys().collect::<Vec<_>>(), [&address]);
-    let listener = plan.listeners.values().next().unwrap();
+    let listener = plan.listening[&address].promise;
     assert_eq!(u16::from_be_bytes(listener.mss), 1360);
 }
 
 #[test]
 fn what_was_withdrawn_stays_withdrawn() {
     let first = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
-    let (key, promise) = first.listeners.iter().next().unwrap();
+    let listeners = first.listeners();
+    let (key, promise) = listeners.iter().next().unwrap();
     assert!(promise.offers_sack() && promise.offers_timestamps());
     let withdrawn = Offer::Withdrawn as u8;
     let known = Known::from([(*key, Listener { timestamps: withdrawn, ..*promise })]);
     let second = plan(&Config::of_one_home(), &[0], &network(), &known);
-    assert_eq!(second.listeners, known);
+    assert_eq!(second.listeners(), known);
     assert_eq!(second.listening.values().next().unwrap().promise, known[key]);
     let mut without = Config::of_one_home();
     without.listen[0].timestamps = false;
-    let off = plan(&without, &[0], &network(), &known).listeners[key];
+    let off = plan(&without, &[0], &network(), &known).listeners()[key];
     assert_eq!((off.timestamps, off.offers_sack()), (Offer::Off as u8, true));
     // What was off on purpose is no lesson.
     let known = Known::from([(*key, off)]);
-    assert_eq!(plan(&Config::of_one_home(), &[0], &network(), &known).listeners, first.listeners);
+    assert_eq!(
+        plan(&Config::of_one_home(), &[0], &network(), &known).listeners(),
+        first.listeners()
+    );
 }
 
 #[test]
 fn what_was_lowered_stays_lowered() {
     let first = plan(&Config::of_one_home(), &[0], &network(), &Known::new());
-    let (key, promise) = first.listeners.iter().next().unwrap();
+    let listeners = first.listeners();
+    let (key, promise) = listeners.iter().next().unwrap();
     let lowered = Listener { mss: 1000u16.to_be_bytes(), lowered: 1, ..*promise };
     let known = Known::from([(*key, lowered)]);
     let second = plan(&Config::of_one_home(), &[0], &network(), &known);
-    assert_eq!(second.listeners, known);
+    assert_eq!(second.listeners(), known);
     // Nobody confirms it any more.
     let known = Known::from([(*key, Listener { lowered: 0, ..lowered })]);
     let third = plan(&Config::of_one_home(), &[0], &network(), &known);
-    assert_eq!(third.listeners, first.listeners);
+    assert_eq!(third.listeners(), first.listeners());
     // A tunnel that carries less counts, and is no lesson.
     let known = Known::from([(*key, Listener { mss: 1380u16.to_be_bytes(), ..lowered })]);
     let fourth = plan(&Config::of_one_home(), &[0], &network(), &known);
-    assert_eq!(fourth.listeners, first.listeners);
+    assert_eq!(fourth.listeners(), first.listeners());
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Reconciler {
     }
 
     fn withdraw(&mut self, listen: SocketAddrV4, promise: Promise) -> Result<bool> {
-        let key = listener_key(listen);
+        let key = ListenerKey::new(listen);
         let Some(mut listener) = self.maps.listeners.list()?.remove(&key) else { return Ok(false) };
         let (offer, what) = match promise {
             Promise::Timestamps => (&mut listener.timestamps, "timestamps"),
@@ -50,7 +50,7 @@ impl Reconciler {
     fn lower(&mut self, listen: SocketAddrV4, takes: u16) -> Result<bool> {
         let promise = self.shared.applied().listeners.get(&listen).map(|port| port.promise);
         let Some(promise) = promise else { return Ok(false) };
-        let heard = self.sizes.hear(&listener_key(listen), &promise, takes, Instant::now());
+        let heard = self.sizes.hear(&ListenerKey::new(listen), &promise, takes, Instant::now());
         let Some(mss) = heard else { return Ok(false) };
         tracing::info!(
             %listen,
@@ -58,12 +58,7 @@ impl Reconciler {
              promised an MSS of {mss}"
         );
         let lowered = Listener { mss: mss.to_be_bytes(), lowered: 1, ..promise };
-        self.maps.listeners.set(&listener_key(listen), lowered)?;
+        self.maps.listeners.set(&ListenerKey::new(listen), lowered)?;
         Ok(true)
     }
-}
-
-pub(super) fn listener_key(listen: SocketAddrV4) -> ListenerKey {
-    let (address, port) = (listen.ip().octets(), listen.port().to_be_bytes());
-    ListenerKey { address, port, reserved: [0; 2] }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use aya::programs::XdpMode;
-use ingress_common::maps::{ASK_KERNEL, Route};
+use ingress_common::maps::{ASK_KERNEL, ListenerKey, Route};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -20,7 +20,6 @@ mod reload;
 mod sizes;
 
 pub use lessons::Lesson;
-use lessons::listener_key;
 pub use reload::{Refused, Reload};
 pub use sizes::is_news;
 
@@ -195,11 +194,11 @@ impl Reconciler {
         self.maps.devices.set_uplink(plan.uplink)?;
         // Routes or ports that find no room are no reason to leave the rest undone.
         let routed = self.set_routes(&plan);
-        let listed = self.maps.listeners.replace(&plan.listeners);
+        let listed = self.maps.listeners.replace(&plan.listeners());
         let mut listeners = plan.listening;
         if listed.is_err() {
             let present = self.maps.listeners.list()?;
-            listeners.retain(|listen, _| present.contains_key(&listener_key(*listen)));
+            listeners.retain(|listen, _| present.contains_key(&ListenerKey::new(*listen)));
         }
 
         let mut wanted = HashSet::new();
