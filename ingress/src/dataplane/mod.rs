@@ -22,8 +22,9 @@ pub use attach::{Attached, Hook};
 pub use claim::Claim;
 pub use pins::Pins;
 pub use tables::{
-    Counters, Debts, Devices, FlowMaps, Heartbeat, Listeners, Marks, NextHops, PolicyTables,
-    Routes, Routes4, Secrets, SiteNames, Tables, host, host_name, remembered,
+    Counters, Debts, Devices, FlowMaps, HandshakeTables, Heartbeat, Listeners, Marks,
+    NetworkTables, NextHops, PolicyTables, Routes, Routes4, Secrets, SiteNames, Tables, host,
+    host_name, remembered,
 };
 
 /// The object that ingress/build.rs made.

@@ -26,7 +26,7 @@ use unsent::Unsent;
 
 use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
-    dataplane::{Debts, FlowMaps, Marks, Secrets},
+    dataplane::{HandshakeTables, Secrets},
     flows::{Finding, FlowTable},
     handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
     sni::HostName,
@@ -61,15 +61,6 @@ const WITHOUT_REST: Duration = Duration::from_millis(5);
 const NEVER: Duration = Duration::from_secs(3600);
 
 type Resolved = (ClientTuple, HostName, Result<Vec<Backend>, ResolveError>);
-
-/// The maps that the engine alone reads and writes.
-pub struct Maps {
-    pub upcalls: RingBuf<MapData>,
-    pub marks: Marks,
-    pub debts: Debts,
-    pub secrets: Secrets,
-    pub flows: FlowMaps,
-}
 
 /// The engine: where events come from, and what drives the handshakes.
 pub struct Engine {
@@ -119,12 +110,12 @@ impl Engine {
     /// # Errors
     /// Without CAP_NET_RAW, or where the maps cannot be read.
     pub fn new(
-        maps: Maps,
+        maps: HandshakeTables,
         shared: Arc<Shared>,
         inbox: mpsc::Receiver<Request>,
         lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     ) -> Result<Self> {
-        let Maps { upcalls, marks, debts, secrets, flows } = maps;
+        let HandshakeTables { upcalls, marks, debts, secrets, flows } = maps;
         let debts = DebtBook::open(debts);
         let (resolutions, resolved) = mpsc::unbounded_channel();
         let (findings, found) = mpsc::channel(1);

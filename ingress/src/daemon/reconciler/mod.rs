@@ -32,10 +32,7 @@ use super::{
 use crate::{
     config::{Config, Policy, Xdp},
     control::{Attachment, Interface, Shield},
-    dataplane::{
-        Claim, Counters, Dataplane, Devices, Hook, Listeners, NextHops, PolicyTables, Routes,
-        Routes4, SiteNames,
-    },
+    dataplane::{Claim, Counters, Dataplane, Hook, NetworkTables},
     netlink::{Link, Netlink, Snapshot},
     policy::compile,
 };
@@ -46,22 +43,11 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// A look without a reason, should a message have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
-/// The maps that are made to match the network and the configuration.
-pub struct Maps {
-    pub devices: Devices,
-    pub site_names: SiteNames,
-    pub routes: Routes,
-    pub next_hops: NextHops,
-    pub routes4: Routes4,
-    pub listeners: Listeners,
-    pub policy: PolicyTables,
-}
-
 /// The task that keeps programs and tables in step.
 pub struct Reconciler {
     claim: Claim,
     dataplane: Dataplane,
-    maps: Maps,
+    maps: NetworkTables,
     netlink: Netlink,
     counters: Arc<Counters>,
     /// What is in force, once this daemon has looked.
@@ -78,7 +64,7 @@ impl Reconciler {
     pub fn new(
         claim: Claim,
         dataplane: Dataplane,
-        maps: Maps,
+        maps: NetworkTables,
         netlink: Netlink,
         counters: Arc<Counters>,
         shared: Arc<Shared>,

@@ -67,7 +67,51 @@ pub struct Tables {
     pub upcalls: RingBuf<MapData>,
 }
 
+/// The maps that are made to match the network and the configuration.
+pub struct NetworkTables {
+    /// `UPLINK`, `SITES`.
+    pub devices: Devices,
+    /// `SITE_NAMES`.
+    pub site_names: SiteNames,
+    /// `ROUTES`.
+    pub routes: Routes,
+    /// `NEXT_HOPS`.
+    pub next_hops: NextHops,
+    /// `ROUTES4`.
+    pub routes4: Routes4,
+    /// `LISTENERS`.
+    pub listeners: Listeners,
+    /// `POLICY` and its tries.
+    pub policy: PolicyTables,
+}
+
+/// The maps that handshakes read and write, with what keeps the programs answering.
+pub struct HandshakeTables {
+    /// `UPCALLS`.
+    pub upcalls: RingBuf<MapData>,
+    /// `PENDING`, `EXPECTED`.
+    pub marks: Marks,
+    /// `DEBTS`.
+    pub debts: Debts,
+    /// `SECRETS`, `HEARTBEAT`.
+    pub secrets: Secrets,
+    /// `FLOWS`, `RETURNS`, `HOSTS`.
+    pub flows: FlowMaps,
+}
+
 impl Tables {
+    /// Divides them among those who own them.
+    #[must_use]
+    pub fn divide(self) -> (NetworkTables, HandshakeTables, Counters) {
+        let Self { devices, site_names, routes, next_hops, routes4, listeners, policy, .. } = self;
+        let Self { upcalls, marks, debts, secrets, flows, counters, .. } = self;
+        (
+            NetworkTables { devices, site_names, routes, next_hops, routes4, listeners, policy },
+            HandshakeTables { upcalls, marks, debts, secrets, flows },
+            counters,
+        )
+    }
+
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
             devices: Devices::take(ebpf)?,
