@@ -8,15 +8,16 @@ use std::{
 };
 
 use anyhow::Result;
-use aya::programs::XdpMode;
 use ingress_common::maps::{ASK_KERNEL, ListenerKey, Route};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+mod attachments;
 mod lessons;
 mod reload;
+mod shield;
 mod sizes;
 
 pub use lessons::Lesson;
@@ -30,10 +31,9 @@ use super::{
     shield::ShieldControl,
 };
 use crate::{
-    config::{Config, Policy, Xdp},
-    control::{Attachment, Interface, Shield},
-    dataplane::{Claim, Counters, Dataplane, Hook, NetworkTables},
-    netlink::{Link, Netlink, Snapshot},
+    config::{Config, Policy},
+    dataplane::{Claim, Counters, Dataplane, NetworkTables},
+    netlink::{Netlink, Snapshot},
     policy::compile,
 };
 use sizes::Sizes;
@@ -170,11 +170,7 @@ impl Reconciler {
         let numbers = self.maps.site_names.assign(&names)?;
         let plan = plan(config, &numbers, network, known);
         // Rules before routes, that no new address is open for a moment.
-        if self.policy.as_ref() != Some(&config.policy) {
-            let changed = self.maps.policy.replace(&compile(&config.policy)?, boot_nanos())?;
-            tracing::debug!(changed, "the policy is in force");
-            self.policy = Some(config.policy.clone());
-        }
+        self.set_policy(&config.policy)?;
         // Tables before programs: whoever looks up finds.
         self.maps.devices.set_sites(&plan.sites)?;
         self.maps.devices.set_uplink(plan.uplink)?;
@@ -186,20 +182,8 @@ impl Reconciler {
             let present = self.maps.listeners.list()?;
             listeners.retain(|listen, _| present.contains_key(&ListenerKey::new(*listen)));
         }
-
-        let mut wanted = HashSet::new();
-        let uplink_name = config.uplink.interface.as_str();
-        let mut attach = |name: &str, hook: fn(bool) -> Hook| {
-            wanted.insert(name.to_owned());
-            self.attach(name, network.links.get(name), hook)
-        };
-        let uplink = attach(uplink_name, |ethernet| Hook::Uplink { ethernet });
-        let tunnels: Vec<Interface> = config
-            .sites
-            .iter()
-            .map(|site| attach(site.interface.as_str(), |ethernet| Hook::Tunnel { ethernet }))
-            .collect();
-        let shield = self.shield(config, network.links.get(uplink_name));
+        let (uplink, tunnels) = self.attach_all(config, network);
+        let shield = self.set_shield(config, network);
         self.shared.set_applied(Applied {
             uplink: Some(uplink),
             shield,
@@ -209,79 +193,16 @@ impl Reconciler {
             site_numbers: numbers,
             listeners,
         });
-        self.missing.retain(|interface| wanted.contains(interface));
-        for interface in self.dataplane.interfaces() {
-            if !wanted.contains(&interface) {
-                tracing::info!(interface, "no longer configured: detached");
-                self.dataplane.detach(&interface);
-            }
-        }
+        self.detach_others(config);
         routed.and(listed)
     }
 
-    /// Puts the shield up or takes it down. Without it everything works, only with more effort.
-    fn shield(&mut self, config: &Config, uplink: Option<&Link>) -> Shield {
-        let mut shield = self.shield.shield(config.uplink.xdp);
-        let Some(link) = uplink.filter(|link| link.ethernet) else {
-            if shield != Shield::Off && uplink.is_some() {
-                tracing::warn!(
-                    "[uplink] xdp: the uplink has no Ethernet headers; SYNs are answered at tc"
-                );
-            }
-            let _ = self.dataplane.set_shield(None);
-            return Shield::Off;
-        };
-        let set = |dataplane: &mut Dataplane, shield| {
-            dataplane.set_shield(match shield {
-                Shield::Off => None,
-                Shield::Native => Some((link.index, XdpMode::Driver)),
-                Shield::Generic => Some((link.index, XdpMode::Skb)),
-            })
-        };
-        let mut result = set(&mut self.dataplane, shield);
-        if let Err(error) = &result
-            && config.uplink.xdp == Xdp::Auto
-            && shield == Shield::Native
-        {
-            tracing::warn!(
-                "[uplink] xdp: no native mode here, so it is the generic one: {error:#}"
-            );
-            shield = self.shield.native_refused();
-            result = set(&mut self.dataplane, shield);
+    fn set_policy(&mut self, policy: &Policy) -> Result<()> {
+        if self.policy.as_ref() != Some(policy) {
+            let changed = self.maps.policy.replace(&compile(policy)?, boot_nanos())?;
+            tracing::debug!(changed, "the policy is in force");
+            self.policy = Some(policy.clone());
         }
-        if let Err(error) = result {
-            tracing::error!("[uplink] xdp: SYNs are answered at tc: {error:#}");
-            return Shield::Off;
-        }
-        shield
-    }
-
-    /// Attaches, unless it is attached already. An interface that cannot be attached now is tried again
-    /// with the next look.
-    fn attach(&mut self, name: &str, link: Option<&Link>, hook: fn(bool) -> Hook) -> Interface {
-        let mut interface = Interface {
-            name: name.to_owned(),
-            index: link.map(|link| link.index),
-            mtu: link.map(|link| link.mtu),
-            attachment: Attachment::None,
-        };
-        let Some(link) = link else {
-            self.dataplane.forget(name);
-            if self.missing.insert(name.to_owned()) {
-                tracing::warn!(
-                    interface = name,
-                    "it is not there; it is attached to when it comes"
-                );
-            }
-            return interface;
-        };
-        if self.missing.remove(name) {
-            tracing::info!(interface = name, "it is there now");
-        }
-        match self.dataplane.attach(name, link.index, hook(link.ethernet)) {
-            Ok(attached) => interface.attachment = attached.how,
-            Err(error) => tracing::error!("{error:#}"),
-        }
-        interface
+        Ok(())
     }
 }

@@ -13,22 +13,22 @@ use crate::{config::Xdp, control::Shield, dataplane::Counters};
 /// Decides once a second.
 #[derive(Debug, Default)]
 pub struct ShieldControl {
-    /// For `auto`.
+    /// Decides where the configuration says `auto`.
     flood: FloodWatch,
-    /// What that wants.
-    wanted: Shield,
-    /// For `native`.
+    /// What the flood watch wants.
+    by_flood: Shield,
+    /// Decides where the configuration says `native`.
     trial: NativeTrial,
 }
 
 impl ShieldControl {
     /// What is wanted now.
-    pub fn shield(&self, xdp: Xdp) -> Shield {
+    pub fn wanted(&self, xdp: Xdp) -> Shield {
         match xdp {
             Xdp::Off => Shield::Off,
             Xdp::Generic => Shield::Generic,
             Xdp::Native => self.trial.shield(),
-            Xdp::Auto => self.wanted,
+            Xdp::Auto => self.by_flood,
         }
     }
 
@@ -44,8 +44,8 @@ impl ShieldControl {
 
     /// The driver has no native mode: what `auto` does then.
     pub fn native_refused(&mut self) -> Shield {
-        self.wanted = self.flood.native_refused();
-        self.wanted
+        self.by_flood = self.flood.native_refused();
+        self.by_flood
     }
 
     /// Whether the last second has changed what the shield is to do.
@@ -62,7 +62,7 @@ impl ShieldControl {
         let returned =
             [Cookie::Acknowledged, Cookie::Reopened, Cookie::Accepted].map(count).iter().sum();
         let wanted = self.flood.observe(count(Cookie::Sent), returned);
-        let was = std::mem::replace(&mut self.wanted, wanted);
+        let was = std::mem::replace(&mut self.by_flood, wanted);
         match (was, wanted) {
             (Shield::Off, Shield::Generic | Shield::Native) => {
                 tracing::warn!("a SYN flood: the shield goes up");
