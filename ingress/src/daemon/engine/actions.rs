@@ -5,19 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingress_common::{
-    ip::IPV6_LEAST_MTU,
-    tcp::{Flags, HEADERS_V6},
-};
+use ingress_common::tcp::Flags;
 
 use super::{Core, log_send};
 use crate::{
     daemon::{
         clock::boot_nanos,
         reconciler::{Lesson, is_news},
-        shared::{Shared, Tally},
+        shared::Tally,
     },
-    dns::{Answer, LookupError, select},
     flows::{Cause, InstallError, Way, keys},
     handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
     sni::HostName,
@@ -33,7 +29,7 @@ impl Core {
                 self.refused.remove(&tuple);
                 self.awaited.pend(tuple);
             }
-            Action::Resolve { tuple, host } => self.resolve(tuple, host),
+            Action::Resolve { tuple, host } => self.lookups.begin(tuple, host),
             Action::Expect { tuple, backend } => {
                 let (_, key) = keys(tuple, backend.address, backend.source);
                 self.awaited.expect(tuple, key);
@@ -74,14 +70,7 @@ impl Core {
         let sent = index.map(|index| self.transmit.v6(from, backend.address, segment, index));
         // Anything else that is not sent is lost, as on any other broken path: what stands is not torn down for it.
         if segment.has(Flags::SYN) {
-            let now = Instant::now();
-            let unreachable = match &sent {
-                Some(result) => self.unsent.sent(*backend.address.ip(), result, now),
-                None => self.unsent.no_tunnel(backend.site, now),
-            };
-            if unreachable {
-                self.unreachable.push((tuple, backend.address));
-            }
+            self.unsent.tried(tuple, backend, sent.as_ref(), Instant::now());
         }
         if let Some(result) = sent {
             log_send(result);
@@ -179,53 +168,4 @@ impl Core {
         });
         if backends.is_empty() && before > 0 { Err(ResolveError::PortTaken) } else { Ok(backends) }
     }
-
-    /// A name that is known needs no task, which would be a way to another thread and back.
-    fn resolve(&mut self, tuple: ClientTuple, host: HostName) {
-        // Nobody is asked about a name that is to lead nowhere.
-        let lets_through = self.shared.config().policy.rule_on(host.as_str()).lets_through();
-        let known = if lets_through { self.shared.resolver.known(host.as_str()) } else { None };
-        if !lets_through {
-            self.known.push((tuple, host, Err(ResolveError::Denied)));
-        } else if let Some(answer) = known {
-            let result = backends(&self.shared, tuple, &host, answer);
-            self.known.push((tuple, host, result));
-        } else {
-            let (shared, resolved) = (self.shared.clone(), self.resolutions.clone());
-            self.elsewhere.spawn(async move {
-                let answer = shared.resolver.lookup_for(*tuple.client.ip(), host.as_str()).await;
-                let result = backends(&shared, tuple, &host, answer);
-                let _ = resolved.send((tuple, host, result));
-            });
-        }
-    }
-}
-
-/// The servers at a name's addresses, in the order in which to try them.
-fn backends(
-    shared: &Shared,
-    tuple: ClientTuple,
-    host: &HostName,
-    answer: Answer,
-) -> Result<Vec<Backend>, ResolveError> {
-    let addresses = answer.map_err(|error| match error {
-        LookupError::NotFound => ResolveError::NotFound,
-        LookupError::Failed(reason) => {
-            tracing::debug!(%host, "cannot be looked up: {reason}");
-            ResolveError::Failed
-        }
-    })?;
-    let applied = shared.applied();
-    let inside = select(&addresses, &applied.sites).map_err(|_| ResolveError::OutsidePrefixes)?;
-    let source = shared.config().nat46.embed(tuple.client.ip().octets()).into();
-    let backends = inside.into_iter().filter_map(|(address, site)| {
-        let mtu = applied.tunnels.get(site)?.mtu.unwrap_or(IPV6_LEAST_MTU);
-        Some(Backend {
-            address: SocketAddrV6::new(address, tuple.listen.port(), 0, 0),
-            source,
-            site: *applied.site_numbers.get(site)?,
-            mss_limit: u16::try_from(mtu.saturating_sub(HEADERS_V6)).unwrap_or(u16::MAX),
-        })
-    });
-    Ok(backends.collect())
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{SocketAddrV4, SocketAddrV6},
+    net::SocketAddrV4,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -11,25 +11,26 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::maps::{MapData, RingBuf};
-use ingress_common::maps::CookieKeys;
 use tokio::{
     runtime::Handle,
     sync::mpsc,
-    task::{JoinHandle, yield_now},
+    task::yield_now,
     time::{Duration, MissedTickBehavior, interval, sleep},
 };
 
 use awaited::Awaited;
 use debts::DebtBook;
+use key_ring::KeyRing;
 use killing::Killed;
+use lookups::{Lookups, Resolved};
+use sweep::Surveys;
 use unsent::Unsent;
 
-use super::{clock::boot_nanos, keys, ration::Ration, reconciler::Lesson, shared::Shared};
+use super::{clock::boot_nanos, ration::Ration, reconciler::Lesson, shared::Shared};
 use crate::{
-    dataplane::{HandshakeTables, Secrets},
+    dataplane::HandshakeTables,
     flows::{Finding, FlowTable},
-    handshake::{Action, Backend, ClientTuple, Event, Handshakes, Limits, Outcome, ResolveError},
-    sni::HostName,
+    handshake::{Action, ClientTuple, Event, Handshakes, Limits, Outcome},
     transmit::Transmit,
     upcall::Upcalls,
 };
@@ -38,7 +39,9 @@ mod actions;
 mod awaited;
 mod debts;
 mod inherit;
+mod key_ring;
 mod killing;
+mod lookups;
 mod owners;
 mod requests;
 mod sweep;
@@ -60,8 +63,6 @@ const WITHOUT_REST: Duration = Duration::from_millis(5);
 /// Until an alarm that nobody has set.
 const NEVER: Duration = Duration::from_secs(3600);
 
-type Resolved = (ClientTuple, HostName, Result<Vec<Backend>, ResolveError>);
-
 /// The engine: where events come from, and what drives the handshakes.
 pub struct Engine {
     upcalls: RingBuf<MapData>,
@@ -74,32 +75,24 @@ pub struct Engine {
 /// Everything but the sources of events.
 struct Core {
     handshakes: Handshakes,
+    /// Empty between two steps of the state machine; kept for its memory.
     actions: Vec<Action>,
+    lookups: Lookups,
     awaited: Awaited,
     debts: DebtBook,
-    secrets: Secrets,
-    keys: CookieKeys,
+    key_ring: KeyRing,
     flows: FlowTable,
+    surveys: Surveys,
     transmit: Transmit,
+    unsent: Unsent,
     /// Tuples whose flow the table did not take, until their handshake ends: how it ends, and what is added to
     /// their backends' numbers.
     refused: HashMap<ClientTuple, (Outcome, u32)>,
-    /// Whose ends may not have heard it.
+    /// Flows that were killed and whose ends may not have heard it.
     killed: Vec<Killed>,
     /// Of log lines about refusals.
     ration: Ration,
     started: Instant,
-    /// Look-ups answered from memory, until the actions before them are done.
-    known: Vec<Resolved>,
-    unsent: Unsent,
-    /// Handshakes and the backends to which their SYNs cannot be sent, until the actions before them are done.
-    unreachable: Vec<(ClientTuple, SocketAddrV6)>,
-    resolutions: mpsc::UnboundedSender<Resolved>,
-    /// Runs look-ups and surveys off the engine's thread.
-    elsewhere: Handle,
-    findings: mpsc::Sender<Finding>,
-    /// The last one, or the one under way.
-    survey: Option<JoinHandle<()>>,
     lessons: mpsc::Sender<(SocketAddrV4, Lesson)>,
     shared: Arc<Shared>,
 }
@@ -117,30 +110,25 @@ impl Engine {
     ) -> Result<Self> {
         let HandshakeTables { upcalls, marks, debts, secrets, flows } = maps;
         let debts = DebtBook::open(debts);
-        let (resolutions, resolved) = mpsc::unbounded_channel();
-        let (findings, found) = mpsc::channel(1);
+        let (lookups, resolved) = Lookups::new(Handle::current(), shared.clone());
+        let (surveys, found) = Surveys::new(Handle::current(), shared.clone());
         let core = Core {
             handshakes: Handshakes::new(Limits::default()),
             actions: Vec::new(),
+            lookups,
             awaited: Awaited::new(marks, &debts.owing())?,
             debts,
-            keys: secrets.keys()?,
-            secrets,
+            key_ring: KeyRing::open(secrets)?,
             flows: FlowTable::open(flows),
+            surveys,
             transmit: Transmit::open().context(
                 "open raw sockets; ingressd needs CAP_NET_RAW to speak for clients and backends",
             )?,
+            unsent: Unsent::default(),
             refused: HashMap::new(),
             killed: Vec::new(),
             ration: Ration::new(Instant::now()),
             started: Instant::now(),
-            known: Vec::new(),
-            unsent: Unsent::default(),
-            unreachable: Vec::new(),
-            resolutions,
-            elsewhere: Handle::current(),
-            findings,
-            survey: None,
             lessons,
             shared,
         };
@@ -200,7 +188,7 @@ impl Engine {
                 Some(request) = self.inbox.recv() => self.core.on_request(request),
                 Some(finding) = self.found.recv() => self.core.on_finding(&finding),
                 _ = beat.tick() => self.core.beat()?,
-                _ = sweep.tick() => self.core.start_survey(),
+                _ = sweep.tick() => self.core.surveys.start(),
             }
         }
     }
@@ -209,11 +197,7 @@ impl Engine {
 impl Core {
     fn beat(&mut self) -> Result<()> {
         let now = boot_nanos();
-        if let Some(keys) = keys::due(&self.keys, now)? {
-            self.secrets.set_keys(keys)?;
-            self.keys = keys;
-        }
-        self.secrets.beat(now)?;
+        self.key_ring.beat(now)?;
         self.shared.last_beat.store(now, Ordering::Relaxed);
         let applied = self.shared.applied();
         let listed = self.handshakes.iter().map(|handshake| handshake.tuple.listen);
@@ -240,10 +224,10 @@ impl Core {
         }
         self.actions = actions;
         self.awaited.settle();
-        while let Some(resolved) = self.known.pop() {
+        while let Some(resolved) = self.lookups.next_answered() {
             self.on_resolved(resolved);
         }
-        while let Some((tuple, backend)) = self.unreachable.pop() {
+        while let Some((tuple, backend)) = self.unsent.next_unreachable() {
             self.on_event(Event::Unreachable { tuple, backend });
         }
     }

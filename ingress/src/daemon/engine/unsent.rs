@@ -8,13 +8,16 @@
 use std::{
     collections::HashMap,
     io,
-    net::Ipv6Addr,
+    net::{Ipv6Addr, SocketAddrV6},
     time::{Duration, Instant},
 };
 
 use nix::errno::Errno;
 
-use crate::daemon::shared::Applied;
+use crate::{
+    daemon::shared::Applied,
+    handshake::{Backend, ClientTuple},
+};
 
 /// Longer than it takes to make a tunnel anew, shorter than the patience with a silent backend.
 const FLAP: Duration = Duration::from_secs(3);
@@ -28,6 +31,8 @@ pub(super) struct Unsent {
     sites: HashMap<u16, Instant>,
     /// Addresses that the kernel sends nothing to: the first failure since the last success, and the last one.
     addresses: HashMap<Ipv6Addr, (Instant, Instant)>,
+    /// Handshakes and the backends that count as unreachable for them, until the actions before that are done.
+    unreachable: Vec<(ClientTuple, SocketAddrV6)>,
 }
 
 impl Unsent {
@@ -41,13 +46,38 @@ impl Unsent {
         self.addresses.retain(|_, (_, last)| now.duration_since(*last) < FORGOTTEN);
     }
 
+    /// What became of a SYN; none where there was no tunnel to send it into.
+    pub(super) fn tried(
+        &mut self,
+        tuple: ClientTuple,
+        backend: &Backend,
+        sent: Option<&io::Result<()>>,
+        now: Instant,
+    ) {
+        let unreachable = match sent {
+            Some(result) => {
+                self.sites.remove(&backend.site);
+                self.sent(*backend.address.ip(), result, now)
+            }
+            None => self.no_tunnel(backend.site, now),
+        };
+        if unreachable {
+            self.unreachable.push((tuple, backend.address));
+        }
+    }
+
+    /// A handshake and its backend that turned out to be unreachable.
+    pub(super) fn next_unreachable(&mut self) -> Option<(ClientTuple, SocketAddrV6)> {
+        self.unreachable.pop()
+    }
+
     /// A SYN finds no tunnel to its site. Whether the backend counts as unreachable.
-    pub(super) fn no_tunnel(&mut self, site: u16, now: Instant) -> bool {
+    fn no_tunnel(&mut self, site: u16, now: Instant) -> bool {
         now.duration_since(*self.sites.entry(site).or_insert(now)) >= FLAP
     }
 
     /// What became of a SYN that was sent. Whether the backend counts as unreachable.
-    pub(super) fn sent(&mut self, to: Ipv6Addr, result: &io::Result<()>, now: Instant) -> bool {
+    fn sent(&mut self, to: Ipv6Addr, result: &io::Result<()>, now: Instant) -> bool {
         match result {
             Err(error) if goes_nowhere(error) => {
                 let (first, last) = self.addresses.entry(to).or_insert((now, now));

@@ -176,7 +176,8 @@ impl Core {
     ) -> Result<Option<Admission>, NotListed> {
         let applied = self.shared.applied();
         let listening = applied.listeners.get(&tuple.listen).ok_or(NotListed)?;
-        let admitted = cookie::check(&self.keys, boot_nanos(), &client_key(tuple), seq, cookie);
+        let admitted =
+            cookie::check(self.key_ring.keys(), boot_nanos(), &client_key(tuple), seq, cookie);
         Ok(admitted.map(|admitted| Admission {
             cookie,
             client_isn: admitted.client_isn,
