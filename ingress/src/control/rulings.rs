@@ -8,18 +8,21 @@ use std::{
 use ingress_common::ip::TCP;
 
 use super::Explanation;
-use crate::config::{Allow, Config, Ipv6Policy, Policy, Ruling};
+use crate::{
+    config::{Allow, Config, Ipv6Policy, Policy, Ruling},
+    handshake::Outcome,
+};
 
 /// What the lists say of a name; whether it goes on from here.
 pub(super) fn name(policy: &Policy, host: &str, explanation: &mut Explanation) -> bool {
     let ruling = policy.rule_on(host);
     if let Some(entry) = decided(&ruling, "names") {
-        let end = "the client gets the TLS alert unrecognized_name";
+        let gets = Outcome::DeniedName.client_gets();
         let goes_on = ruling.lets_through();
         explanation.push(
             goes_on,
             "policy",
-            if goes_on { entry } else { format!("{entry}: {end}") },
+            if goes_on { entry } else { format!("{entry}: the client gets {gets}") },
         );
     }
     ruling.lets_through()

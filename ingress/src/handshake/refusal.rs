@@ -58,6 +58,20 @@ impl Farewell {
     }
 }
 
+impl Outcome {
+    /// What the client of a refused connection is sent, to follow "the client gets".
+    #[must_use]
+    pub fn client_gets(self) -> &'static str {
+        match Farewell::of(self) {
+            Farewell::Alert(ALERT_UNRECOGNIZED_NAME) => "the TLS alert unrecognized_name",
+            Farewell::Alert(ALERT_INTERNAL_ERROR) => "the TLS alert internal_error",
+            Farewell::Alert(_) => "the TLS alert decode_error",
+            Farewell::PostgresError => "a PostgreSQL error",
+            Farewell::Reset => "a reset",
+        }
+    }
+}
+
 /// A refusal whose last words may have to be repeated.
 #[derive(Debug)]
 pub(super) struct Lingering {

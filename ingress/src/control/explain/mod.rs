@@ -76,7 +76,7 @@ async fn follow(
             | NameError::Unqualified),
         ) => {
             let outcome =
-                format!("{}, whatever default_host says: {error}", alert(Outcome::InvalidName));
+                format!("{}, whatever default_host says: {error}", refusal(Outcome::InvalidName));
             explanation.push(false, "name", outcome);
             None
         }
@@ -133,14 +133,15 @@ async fn follow_host(
         Ok(addresses) => addresses,
         Err(LookupError::NotFound) => {
             let outcome = format!(
-                "{from} knows no AAAA record: the client gets the TLS alert unrecognized_name; publish one, or add the name to [hosts]"
+                "{from} knows no AAAA record: the client gets {}; publish one, or add the name to [hosts]",
+                Outcome::UnknownName.client_gets()
             );
             explanation.push(false, "address", outcome);
             return None;
         }
         Err(LookupError::Failed(reason)) => {
-            let outcome =
-                format!("{from} failed: {reason}; the client gets the TLS alert internal_error");
+            let gets = Outcome::DnsFailed.client_gets();
+            let outcome = format!("{from} failed: {reason}; the client gets {gets}");
             explanation.push(false, "address", outcome);
             return None;
         }
@@ -163,7 +164,8 @@ async fn follow_host(
         }
         Err(outside) => {
             let outcome = format!(
-                "{outside}: the client gets the TLS alert unrecognized_name; correct the AAAA record, or add its prefix to a site"
+                "{outside}: the client gets {}; correct the AAAA record, or add its prefix to a site",
+                Outcome::OutsidePrefixes.client_gets()
             );
             explanation.push(false, "site", outcome);
             None
@@ -178,7 +180,7 @@ fn defaults(config: &Config) -> (Vec<&str>, String) {
         let ports = hosts.entry(listen.default_host.as_deref()).or_default();
         ports.extend(listen.ports.iter().map(ToString::to_string));
     }
-    let refused = alert(Outcome::NoName);
+    let refused = refusal(Outcome::NoName);
     let mut ways = Vec::new();
     for (host, ports) in &hosts {
         let ports = ports.join(", ");
@@ -190,8 +192,8 @@ fn defaults(config: &Config) -> (Vec<&str>, String) {
     (hosts.into_keys().flatten().collect(), ways.join("; "))
 }
 
-fn alert(outcome: Outcome) -> String {
-    format!("the client gets the TLS alert unrecognized_name (`{}`)", outcome.as_str())
+fn refusal(outcome: Outcome) -> String {
+    format!("the client gets {} (`{}`)", outcome.client_gets(), outcome.as_str())
 }
 
 #[cfg(test)]

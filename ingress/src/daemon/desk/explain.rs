@@ -14,6 +14,7 @@ use super::{super::shared::Applied, Desk, state::sites};
 use crate::{
     config::Config,
     control::{self, Attachment, Explanation, SiteStatus},
+    handshake::Outcome,
 };
 
 /// A router takes three seconds to find out that a neighbour is not there (RFC 4861), and then says so.
@@ -79,12 +80,14 @@ fn listen(explanation: &mut Explanation, config: &Config, applied: &Applied) {
 fn tunnel(explanation: &mut Explanation, site: &SiteStatus) {
     let name = &site.interface.name;
     if site.interface.attachment == Attachment::None {
-        let outcome = format!("{name} does not exist or has no program: the client gets a reset");
+        let gets = Outcome::BackendUnreachable.client_gets();
+        let outcome = format!("{name} does not exist or has no program: the client gets {gets}");
         explanation.push(false, "tunnel", outcome);
     } else if site.wireguard && site.last_handshake_timestamp_seconds.is_none() {
         let outcome = format!(
-            "{name} never had a WireGuard handshake with {}: the client gets a reset; see `ingressctl doctor`",
-            site.name
+            "{name} never had a WireGuard handshake with {}: the client gets {}; see `ingressctl doctor`",
+            site.name,
+            Outcome::BackendUnreachable.client_gets()
         );
         explanation.push(false, "tunnel", outcome);
     } else {
@@ -113,14 +116,15 @@ async fn server(address: Ipv6Addr, ports: &BTreeSet<u16>) -> (bool, String) {
     match (open.is_empty(), closed.is_empty(), unreachable) {
         (false, _, _) => (true, format!("{address} accepts connections to {}", open.join(", "))),
         (true, false, _) => {
-            let ports = closed.join(", ");
+            let (ports, gets) = (closed.join(", "), Outcome::BackendRefused.client_gets());
             let outcome = format!(
-                "{address} refuses {ports}: the client gets a reset; start the server there"
+                "{address} refuses {ports}: the client gets {gets}; start the server there"
             );
             (false, outcome)
         }
         (true, true, Some(error)) => {
-            (false, format!("{address} cannot be reached: {error}; the client gets a reset"))
+            let gets = Outcome::BackendUnreachable.client_gets();
+            (false, format!("{address} cannot be reached: {error}; the client gets {gets}"))
         }
         (true, true, None) => {
             let outcome = format!(
