@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What `ingressctl policy connections -o json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Of this format: [`Connections::VERSION`].
+    /// Version of this format: [`Connections::VERSION`].
     pub version: u32,
     /// The one on which the inside spoke last comes first.
     pub connections: Vec<FromInside>,
@@ -25,9 +25,9 @@ pub struct FromInside {
     pub outside: SocketAddrV6,
     /// How far it is; none where the protocol does not tell.
     pub state: Option<ConnectionState>,
-    /// Since the inside last spoke.
+    /// Seconds since the inside last spoke.
     pub idle_seconds: u64,
-    /// How much longer answers are let in, should the inside stay silent.
+    /// Seconds for which answers are still let in, should the inside stay silent.
     pub left_seconds: u64,
 }
 

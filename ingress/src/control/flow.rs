@@ -13,7 +13,7 @@ use crate::config::Protocol;
 /// What `ingressctl flows -o json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flows {
-    /// Of this format: [`Flows::VERSION`].
+    /// Version of this format: [`Flows::VERSION`].
     pub version: u32,
     /// In no particular order.
     pub flows: Vec<Flow>,
@@ -34,21 +34,21 @@ pub struct Flow {
     pub site: Option<String>,
     /// Its server, once known.
     pub backend: Option<SocketAddrV6>,
-    /// Whom the server sees.
+    /// The client's address as the server sees it.
     pub nat46_source: Ipv6Addr,
     /// How far it is.
     pub state: FlowState,
-    /// Since its first packet with data.
+    /// Seconds since its first packet with data.
     pub age_seconds: u64,
-    /// Since its last packet.
+    /// Seconds since its last packet.
     pub idle_seconds: u64,
-    /// Client to backend.
+    /// Packets from client to backend.
     pub packets_in: u64,
-    /// Backend to client.
+    /// Packets from backend to client.
     pub packets_out: u64,
-    /// Client to backend.
+    /// Bytes from client to backend.
     pub bytes_in: u64,
-    /// Backend to client.
+    /// Bytes from backend to client.
     pub bytes_out: u64,
 }
 

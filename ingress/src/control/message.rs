@@ -32,7 +32,7 @@ pub enum Request {
     Dns,
     /// Forgets what DNS servers answered.
     Flush {
-        /// Of this name only.
+        /// Only what they said of this name.
         #[serde(default)]
         name: Option<String>,
     },
@@ -49,38 +49,38 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "lowercase")]
 pub enum Response {
-    /// To [`Request::Flows`].
+    /// The answer to [`Request::Flows`].
     Flows(Flows),
-    /// To [`Request::Kill`].
+    /// The answer to [`Request::Kill`].
     Killed {
         /// How many flows.
         flows: u64,
     },
-    /// To [`Request::Connections`].
+    /// The answer to [`Request::Connections`].
     Connections(Connections),
-    /// To [`Request::Stats`].
+    /// The answer to [`Request::Stats`].
     Stats(Stats),
-    /// To [`Request::Drops`].
+    /// The answer to [`Request::Drops`].
     Drops(Drops),
-    /// To [`Request::Status`].
+    /// The answer to [`Request::Status`].
     Status(Status),
-    /// To [`Request::Dns`].
+    /// The answer to [`Request::Dns`].
     Dns(Dns),
-    /// To [`Request::Flush`].
+    /// The answer to [`Request::Flush`].
     Flushed {
         /// How many names.
         names: u64,
     },
-    /// To [`Request::Reload`].
+    /// The answer to [`Request::Reload`].
     Reloaded {
         /// What is different now, a sentence each.
         changes: Vec<String>,
     },
-    /// To [`Request::Explain`].
+    /// The answer to [`Request::Explain`].
     Explanation(Explanation),
-    /// It cannot be done.
+    /// The request cannot be fulfilled.
     Error {
-        /// Whose fault.
+        /// What is to blame.
         kind: ErrorKind,
         /// What is wrong and what to do.
         message: String,
@@ -91,7 +91,7 @@ pub enum Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorKind {
-    /// The request is not one.
+    /// The request makes no sense.
     Request,
     /// The configuration is wrong; the old one stays.
     Configuration,

@@ -15,7 +15,7 @@ pub struct Status {
     pub version: Cow<'static, str>,
     /// Process id of ingressd.
     pub pid: u32,
-    /// Since it started.
+    /// Seconds since it started.
     pub uptime_seconds: u64,
     /// Its configuration file.
     pub config: PathBuf,
@@ -28,7 +28,7 @@ pub struct Status {
     /// Whether it was to be in native mode, which was given up: what it answers does not get out by the uplink.
     #[serde(default)]
     pub native_is_lost: bool,
-    /// The homes.
+    /// The homes with their tunnels.
     pub sites: Vec<SiteStatus>,
     /// Where backends see IPv4 clients.
     pub nat46_prefix: Ipv6Net,
@@ -41,7 +41,7 @@ pub struct Status {
     pub flow_table: FlowTable,
     /// Connections whose backend has not answered yet.
     pub handshakes_in_progress: u64,
-    /// Since the daemon last told the programs that it lives; they stop answering SYNs when it grows old.
+    /// Seconds since the daemon last told the programs that it lives; they stop answering SYNs when it grows old.
     pub heartbeat_age_seconds: f64,
 }
 

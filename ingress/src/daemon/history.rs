@@ -9,13 +9,13 @@ use crate::metrics::{Series, Unit};
 
 /// The distance between two points.
 pub const STEP: Duration = Duration::from_secs(5);
-/// Ten minutes.
+/// Points that are kept: ten minutes.
 const MOST: usize = 120;
 
 /// The counters of one moment, in the order of [`KINDS`].
 pub type Counts = [u64; KINDS.len()];
 
-/// What is drawn.
+/// The lines that are drawn.
 const KINDS: [(&str, Unit); 7] = [
     ("IPv6 in", Unit::Bytes),
     ("IPv6 out", Unit::Bytes),

@@ -12,7 +12,7 @@ use ingress_common::{
 /// The keys that must be in force at `now`, or `None` where those of `current` are.
 ///
 /// # Errors
-/// Without randomness.
+/// Where the system has no random numbers.
 pub fn due(current: &CookieKeys, now: u64) -> Result<Option<CookieKeys>> {
     let mut keys = *current;
     let this = generation(now);

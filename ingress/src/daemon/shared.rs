@@ -26,19 +26,19 @@ use crate::{
 
 /// State behind short locks; nobody holds one across an await.
 pub struct Shared {
-    /// Where the configuration lies.
+    /// The configuration file.
     pub path: PathBuf,
     /// When the daemon started.
     pub started: Instant,
-    /// Names to addresses.
+    /// Looks names up.
     pub resolver: Resolver,
-    /// From ClientHello to SYN-ACK.
+    /// How long handshakes take, from the ClientHello to the backend's SYN-ACK.
     pub handshake_seconds: HandshakeSeconds,
-    /// What has happened.
+    /// Counters of this run.
     pub tally: Tally,
-    /// What was refused of late.
+    /// Names that were refused of late.
     pub refusals: Refusals,
-    /// What backends take.
+    /// The largest segments that backends take.
     pub announced: Announced,
     /// When the engine last beat, in nanoseconds since boot.
     pub last_beat: AtomicU64,
@@ -52,19 +52,19 @@ pub struct Shared {
 /// The configuration and the network, brought together.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// The uplink.
+    /// The uplink, once it was looked at.
     pub uplink: Option<Interface>,
-    /// What stands in front of it.
+    /// Whether SYNs are answered by the shield in front of it, and in which mode.
     pub shield: Shield,
-    /// Whether it was to be in native mode, whose answers get lost.
+    /// Whether the shield was to be in native mode, whose answers get lost.
     pub native_is_lost: bool,
-    /// The sites of the configuration that this came of.
+    /// The sites, as the configuration has them.
     pub sites: Vec<Site>,
     /// Their tunnels, in the same order.
     pub tunnels: Vec<Interface>,
-    /// Their indices in `SITES`.
+    /// Their numbers, which are indices in `SITES`, in the same order.
     pub site_numbers: Vec<u16>,
-    /// What is listened on.
+    /// What is listened on, as far as there was room in `LISTENERS`.
     pub listeners: HashMap<SocketAddrV4, Listening>,
 }
 
@@ -114,12 +114,12 @@ impl Shared {
         read(&self.config).clone()
     }
 
-    /// What came of it.
+    /// What came of the configuration in force, as of the last look at the network.
     pub fn applied(&self) -> Arc<Applied> {
         read(&self.applied).clone()
     }
 
-    /// The last attempt to change it.
+    /// The last attempt to change the configuration.
     pub fn last_reload(&self) -> Reload {
         read(&self.last_reload).clone()
     }
@@ -129,12 +129,12 @@ impl Shared {
         *write(&self.config) = Arc::new(config);
     }
 
-    /// Notes what came of it.
+    /// Notes what came of the configuration and the network.
     pub fn set_applied(&self, applied: Applied) {
         *write(&self.applied) = Arc::new(applied);
     }
 
-    /// Notes an attempt.
+    /// Notes an attempt to change the configuration, with why it failed.
     pub fn note_reload(&self, error: Option<String>) {
         *write(&self.last_reload) = Reload { timestamp_seconds: unix_now(), error };
     }
@@ -186,7 +186,7 @@ impl Tally {
         *write(&self.outcomes).entry(outcome).or_default() += 1;
     }
 
-    /// Notes what handshakes there are.
+    /// Notes the protocol of each handshake in progress.
     pub fn set_handshakes(&self, protocols: impl Iterator<Item = Protocol>) {
         let mut handshakes = HashMap::new();
         for protocol in protocols {
@@ -195,17 +195,17 @@ impl Tally {
         *write(&self.handshakes) = handshakes;
     }
 
-    /// How many there were a second ago at most.
+    /// How many handshakes of each protocol there were at the last beat.
     pub fn handshakes(&self) -> HashMap<Protocol, u64> {
         read(&self.handshakes).clone()
     }
 
-    /// How many flows ended for that.
+    /// How many flows ended for a cause.
     pub fn closed_for(&self, cause: Cause) -> u64 {
         read(&self.closed).get(&cause).copied().unwrap_or(0)
     }
 
-    /// How many handshakes ended so.
+    /// How many handshakes ended with an outcome.
     pub fn ended_with(&self, outcome: Outcome) -> u64 {
         read(&self.outcomes).get(&outcome).copied().unwrap_or(0)
     }

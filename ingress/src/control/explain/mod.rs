@@ -20,7 +20,7 @@ use crate::{
 pub struct Explanation {
     /// The name as it was asked for.
     pub name: String,
-    /// In order.
+    /// What happens, in order.
     pub steps: Vec<Step>,
 }
 

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The engine has handshakes to see to between these.
 const KILLED_AT_ONCE: usize = 256;
 
-/// Whoever wants numbers comes here.
+/// Answers whoever asks the daemon something.
 pub struct Desk {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
@@ -41,7 +41,7 @@ pub struct Desk {
     reloads: mpsc::Sender<Reload>,
     /// One reload at a time.
     reloading: Mutex<()>,
-    /// For pictures.
+    /// The points of the status page's pictures.
     history: std::sync::Mutex<History>,
 }
 

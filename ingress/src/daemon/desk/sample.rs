@@ -1,4 +1,4 @@
-//! A scrape.
+//! What a scrape by Prometheus takes from the daemon.
 
 use std::collections::HashMap;
 

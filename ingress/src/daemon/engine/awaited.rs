@@ -1,4 +1,4 @@
-//! Whose packets are awaited: the marks by which the programs hand them up, and whose handshake they belong to.
+//! Whose packets are awaited: the marks by which the programs hand them up, and the handshakes they belong to.
 
 use std::collections::HashSet;
 
@@ -12,39 +12,40 @@ use crate::{
 
 pub(super) struct Awaited {
     marks: Marks,
-    /// Whose answer a backend's packet is.
+    /// The handshakes that backends' answers belong to.
     expected: Owners,
-    /// Whose owed octets a backend's acknowledgment covers.
+    /// The handshakes whose owed octets backends' acknowledgments may cover.
     watched: Owners,
-    /// Whose flow has been written, and whose packets need not be handed up any more.
+    /// Handshakes whose flow has been written, so that packets need not be handed up any more.
     settled: Vec<(ClientTuple, BackendKey)>,
 }
 
 impl Awaited {
-    /// Nobody's packets, but those of clients whose handshakes go on where an earlier daemon stood.
+    /// Takes back every mark of an earlier daemon, except those of clients whose handshakes go on (`owing`).
     pub(super) fn new(mut marks: Marks, owing: &HashSet<ClientKey>) -> Result<Self> {
         marks.clear(owing)?;
         let (expected, watched) = (Owners::default(), Owners::default());
         Ok(Self { marks, expected, watched, settled: Vec::new() })
     }
 
-    /// A client's from now on.
+    /// Has a client's packets handed up.
     pub(super) fn pend(&mut self, tuple: ClientTuple) {
         warn("mark a client", self.marks.pend(&client_key(tuple), boot_nanos()));
     }
 
-    /// A client's no more.
+    /// Has a client's packets handed up no more.
     pub(super) fn unpend(&mut self, tuple: ClientTuple) {
         self.marks.unpend(&client_key(tuple));
     }
 
-    /// A backend's, which has been sent a SYN.
+    /// Has the packets of a backend handed up that is about to be sent a SYN.
     pub(super) fn expect(&mut self, tuple: ClientTuple, key: BackendKey) {
         self.expected.insert(key, tuple);
         warn("expect a backend", self.marks.expect(&key, boot_nanos()));
     }
 
-    /// A backend's no more. Only the owner's word counts: somebody else may expect the same by now.
+    /// Has a backend's packets handed up no more. Only the owner's word counts: another handshake may expect the same
+    /// backend by now.
     pub(super) fn unexpect(&mut self, owner: ClientTuple, key: &BackendKey) {
         if self.expected.get(key).is_none_or(|known| known == owner) {
             self.expected.remove(key);
@@ -52,17 +53,17 @@ impl Awaited {
         }
     }
 
-    /// The acknowledgment of what is owed to a backend.
+    /// Waits for a backend to acknowledge what it is owed.
     pub(super) fn watch(&mut self, tuple: ClientTuple, key: BackendKey) {
         self.watched.insert(key, tuple);
     }
 
-    /// Whose answer this is.
+    /// The handshake that a backend's answer belongs to.
     pub(super) fn expects(&self, key: &BackendKey) -> Option<ClientTuple> {
         self.expected.get(key)
     }
 
-    /// Whose acknowledgment this is.
+    /// The handshake that waits for a backend's acknowledgment.
     pub(super) fn watches(&self, key: &BackendKey) -> Option<ClientTuple> {
         self.watched.get(key)
     }

@@ -36,14 +36,14 @@ impl DebtBook {
         }
     }
 
-    /// It is paid, or nobody waits for it any more.
+    /// Forgets a debt: it is paid, or nobody waits for it any more.
     pub(super) fn strike(&mut self, tuple: ClientTuple) {
         if self.owing.remove(&tuple) {
             self.map.forget(&client_key(tuple));
         }
     }
 
-    /// Who has debts here.
+    /// The clients on whose behalf something is owed.
     pub(super) fn owing(&self) -> HashSet<ClientKey> {
         self.map.list().into_iter().map(|(key, _)| key).collect()
     }
@@ -53,13 +53,13 @@ impl DebtBook {
         self.map.list().iter().map(|(key, debt)| (flows::tuple(key), owed(debt))).collect()
     }
 
-    /// One of those is taken over, and put down anew if it stays a debt.
+    /// Forgets a debt that is taken over from an earlier daemon; it is put down anew if it stays one.
     pub(super) fn take_over(&mut self, tuple: ClientTuple) {
         self.map.forget(&client_key(tuple));
     }
 }
 
-/// As the map holds it.
+/// What is owed, as the map holds it.
 fn debt(owed: &Owed) -> Debt {
     let len = owed.octets.len().min(MAX_DEBT);
     let mut octets = [0; MAX_DEBT];

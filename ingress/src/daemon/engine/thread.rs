@@ -18,7 +18,7 @@ pub struct Running {
 /// Starts the engine in its thread.
 ///
 /// # Errors
-/// Without another thread.
+/// Where no thread can be started.
 pub fn start(engine: Engine) -> Result<Running> {
     let (stop, stopped) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -43,7 +43,7 @@ impl Running {
     /// Waits until the engine ends without having been asked to.
     ///
     /// # Errors
-    /// Why it ended.
+    /// Why the engine ended.
     pub async fn ended(&mut self) -> Result<()> {
         (&mut self.ended).await.context("its thread is gone")?
     }

@@ -12,9 +12,9 @@ pub type Reload = oneshot::Sender<Result<Vec<String>, Refused>>;
 /// Why the old configuration stays in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Whether the new one is to blame.
+    /// Whether the new configuration is to blame.
     pub kind: ErrorKind,
-    /// For the operator.
+    /// What to tell the operator.
     pub message: String,
 }
 

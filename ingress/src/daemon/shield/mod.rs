@@ -10,7 +10,7 @@ use native::NativeTrial;
 
 use crate::{config::Xdp, control::Shield, dataplane::Counters};
 
-/// Decides once a second.
+/// Decides once a second whether the shield is up, and in which mode.
 #[derive(Debug, Default)]
 pub struct ShieldControl {
     /// Decides where the configuration says `auto`.
@@ -22,7 +22,7 @@ pub struct ShieldControl {
 }
 
 impl ShieldControl {
-    /// What is wanted now.
+    /// Where SYNs are to be answered now.
     pub fn wanted(&self, xdp: Xdp) -> Shield {
         match xdp {
             Xdp::Off => Shield::Off,

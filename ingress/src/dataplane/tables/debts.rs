@@ -25,7 +25,7 @@ impl Debts {
         self.0.insert(key, debt, 0).context("put down what is owed")
     }
 
-    /// It is paid, or nobody waits for it any more.
+    /// Forgets a debt: it is paid, or nobody waits for it any more.
     pub fn forget(&mut self, key: &ClientKey) {
         forget(self.0.remove(key));
     }

@@ -11,7 +11,7 @@ use ingress_common::maps::{BackendKey, ClientKey};
 
 use super::super::take;
 
-/// Tuples in the daemon's hands.
+/// The tuples whose packets are handed up to the daemon.
 pub struct Marks {
     pending: HashMap<MapData, ClientKey, u64>,
     expected: HashMap<MapData, BackendKey, u64>,
@@ -33,7 +33,7 @@ impl Marks {
         self.pending.insert(key, now, 0).context("mark a client")
     }
 
-    /// Takes that back.
+    /// Has a client's packets handed up no more.
     pub fn unpend(&mut self, key: &ClientKey) {
         forget(self.pending.remove(key));
     }
@@ -46,7 +46,7 @@ impl Marks {
         self.expected.insert(key, now, 0).context("expect a backend")
     }
 
-    /// Takes that back.
+    /// Has a backend's packets handed up no more.
     pub fn unexpect(&mut self, key: &BackendKey) {
         forget(self.expected.remove(key));
     }
