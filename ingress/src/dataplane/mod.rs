@@ -36,7 +36,7 @@ pub struct Dataplane {
     pins: Pins,
     attached: HashMap<String, Attached>,
     shield: Option<shield::Shield>,
-    /// Why there can be none.
+    /// Why there can be no shield.
     shield_refusal: Option<String>,
     /// What is pinned, held once more: somebody may tidy up the bpffs.
     maps: Vec<(String, MapData)>,

@@ -44,7 +44,7 @@ struct Behind {
 }
 
 impl Server {
-    /// Listens.
+    /// Binds the address.
     pub async fn bind(
         address: SocketAddr,
         registry: Registry,
@@ -58,7 +58,7 @@ impl Server {
         Ok(Self { listener, behind: Behind { registry: Arc::new(registry), page } })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -17,7 +17,7 @@ pub(super) struct Host {
 const TCP_LISTEN: &str = "0A";
 
 impl Host {
-    /// This one.
+    /// The machine that this runs on.
     ///
     /// # Errors
     /// Where the kernel does not list its network.

@@ -1,4 +1,4 @@
-//! Routers by number.
+//! Routers by number, as routes refer to them.
 
 use std::{
     collections::HashMap,

@@ -16,7 +16,7 @@ use ipnet::{Ipv4Net, Ipv6Net, PrefixLenError};
 
 use super::super::take;
 
-/// What stands of each prefix.
+/// A value for each prefix, in a trie that finds the longest one around an address.
 pub struct Prefixes<Net: Prefix, Value: Pod>(LpmTrie<MapData, Net::Octets, Value>);
 
 /// A prefix of either family.
@@ -24,10 +24,10 @@ pub trait Prefix: Copy + Eq + Hash + Display {
     /// Its address, in network order.
     type Octets: Pod;
 
-    /// As a key.
+    /// The trie's key for it.
     fn key(&self) -> Key<Self::Octets>;
 
-    /// Of a key's parts.
+    /// The prefix that a key of the trie stands for.
     ///
     /// # Errors
     /// Where the length is too large for the family.

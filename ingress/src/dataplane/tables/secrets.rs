@@ -54,7 +54,7 @@ impl Secrets {
 pub struct Heartbeat(Array<MapData, u64>);
 
 impl Heartbeat {
-    /// Opens it.
+    /// Opens the map through its pin.
     ///
     /// # Errors
     /// Where it is not pinned below `directory`.

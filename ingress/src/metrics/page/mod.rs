@@ -20,13 +20,13 @@ pub struct Page {
     pub uplink: Interface,
     /// The homes.
     pub sites: Vec<SiteStatus>,
-    /// How full the table is.
+    /// How full the flow table is.
     pub flow_table: FlowTable,
     /// Flows by name, the most first.
     pub hosts: Vec<HostFlows>,
     /// What is drawn, the latest point last.
     pub series: Vec<Series>,
-    /// Every reason.
+    /// Every drop reason with its count.
     pub drops: Drops,
     /// The latest first.
     pub refusals: Vec<Refused>,
