@@ -35,6 +35,9 @@ pub const DEFAULT_PATH: &str = "/etc/ingress/ingress.toml";
 /// Where the control socket lies unless `[control] socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ingress/control.sock";
 
+/// The longest `[dns] timeout`.
+pub const LONGEST_DNS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Everything the operator decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

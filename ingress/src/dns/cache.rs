@@ -7,6 +7,8 @@ use super::{Answer, LookupError};
 const MOST_NAMES: usize = 4096;
 /// How long after its time an answer may stand in for one that cannot be had.
 const STALE: Duration = Duration::from_secs(3600);
+/// How long servers that failed are left alone, where an old answer stands in (RFC 8767 §5: at least 30 s).
+const RECHECK: Duration = Duration::from_secs(30);
 
 /// Since boot: what a server has answered grows old while the machine is suspended, too.
 pub(super) type Moment = Duration;
@@ -44,11 +46,20 @@ impl Cache {
         (now < until + STALE).then_some(addresses)
     }
 
-    pub fn insert(&mut self, name: String, answer: Answer, now: Moment, ttl: Duration) {
+    /// Whether the last query for the name failed.
+    pub fn has_failed(&self, name: &str) -> bool {
+        let answer = self.names.get(name).map(|entry| &entry.answer);
+        matches!(answer, Some(Err(LookupError::Failed(_))))
+    }
+
+    pub fn insert(&mut self, name: String, answer: Answer, now: Moment, mut ttl: Duration) {
         let last = match answer {
             Err(LookupError::Failed(_)) => self.names.get(&name).and_then(Entry::addresses),
             Ok(_) | Err(LookupError::NotFound) => None,
         };
+        if let Some((_, until)) = last {
+            ttl = ttl.max(RECHECK.min((until + STALE).saturating_sub(now)));
+        }
         if self.names.len() >= MOST_NAMES && !self.names.contains_key(&name) {
             self.make_room(now);
         }
@@ -127,6 +138,30 @@ mod tests {
 
         cache.insert("a.b".to_owned(), Err(LookupError::NotFound), now, TTL);
         assert_eq!(cache.stale("a.b", now), None);
+    }
+
+    #[test]
+    fn a_failure_is_kept_for_as_long_as_an_old_answer_stands_in() {
+        let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
+        let second = Duration::from_secs(1);
+        let failure = Err(LookupError::Failed("away".to_owned()));
+        let known = Ok(vec![Ipv6Addr::LOCALHOST]);
+        for (name, last, kept) in [
+            ("new.b", None, second),
+            ("known.b", Some(now - second), RECHECK),
+            ("old.b", Some(now + 10 * second - STALE), 10 * second),
+            ("older.b", Some(now - STALE), second),
+        ] {
+            if let Some(until) = last {
+                cache.insert(name.to_owned(), known.clone(), until - TTL, TTL);
+            }
+            cache.insert(name.to_owned(), failure.clone(), now, second);
+            assert!(cache.fresh(name, now + kept - second / 2).is_some(), "{name}");
+            assert_eq!(cache.fresh(name, now + kept), None, "{name}");
+            assert!(cache.has_failed(name));
+        }
+        cache.insert("known.b".to_owned(), known, now, TTL);
+        assert!(!cache.has_failed("known.b"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 
 pub use cache::CachedName;
 pub use metrics::{LookupResult, Metrics};
@@ -59,12 +59,20 @@ struct State {
     upstream: Upstream,
     timeout: Duration,
     cache: Cache,
-    /// The queries under way, and where their answers will appear.
-    queries: HashMap<String, watch::Receiver<Option<Answer>>>,
+    /// The queries under way.
+    queries: HashMap<String, Query>,
     /// Whose they are, those of servers that are asked no more among them.
     slots: Slots,
     /// Counts the changes of servers, so that an answer of the old ones is not cached.
     generation: u64,
+}
+
+/// A query under way.
+#[derive(Clone)]
+struct Query {
+    /// Where its answer will appear.
+    answer: watch::Receiver<Option<Answer>>,
+    begun: tokio::time::Instant,
 }
 
 impl Resolver {
@@ -83,7 +91,8 @@ impl Resolver {
     }
 
     /// Looks up a lower-case name without a dot at its end. Answers within the configured timeout; a query
-    /// that takes longer goes on, so that the next look-up finds its answer.
+    /// that takes longer goes on, so that the next look-up finds its answer. While the servers are away, an old answer
+    /// is given at once (RFC 8767).
     ///
     /// Must be called within a tokio runtime.
     pub async fn lookup(&self, name: &str) -> Answer {
@@ -102,17 +111,18 @@ impl Resolver {
     }
 
     async fn resolve(&self, who: Option<Neighbourhood>, name: &str) -> (LookupResult, Answer) {
-        let (query, timeout) = match self.start(who, name) {
+        let (answer, until) = match self.start(who, name) {
             Start::Known(result, answer) => return (result, answer),
-            Start::Query(query, timeout) => (query, timeout),
+            Start::Query(answer, until) => (answer, until),
         };
-        let (result, error) = match tokio::time::timeout(timeout, answered(query)).await {
+        let (result, error) = match timeout_at(until, answered(answer)).await {
             Ok(Ok(addresses)) => return (LookupResult::Ok, Ok(addresses)),
             Ok(Err(LookupError::NotFound)) => {
                 return (LookupResult::NotFound, Err(LookupError::NotFound));
             }
             Ok(Err(error @ LookupError::Failed(_))) => (LookupResult::Failed, error),
             Err(_) => {
+                let timeout = self.shared.state().timeout;
                 let reason = format!("no answer within {} s", timeout.as_secs_f32());
                 (LookupResult::Timeout, LookupError::Failed(reason))
             }
@@ -136,20 +146,40 @@ impl Resolver {
         if let Some((result, answer)) = state.known(name) {
             return Start::Known(result, answer);
         }
+        let stale = state.cache.stale(name, since_boot());
         // Without a sender the task has died, and the name would be lost for good.
-        if let Some(query) = state.queries.get(name).filter(|query| query.has_changed().is_ok()) {
-            return Start::Query(query.clone(), state.timeout);
-        }
-        if !state.slots.take(who) {
+        let under_way = state.queries.get(name).filter(|query| query.answer.has_changed().is_ok());
+        let query = match under_way.cloned() {
+            Some(query) => query,
+            None if state.slots.take(who) => self.ask(&mut state, who, name),
             // A flood of names nobody knows is no reason to forget one that was known.
-            if let Some(addresses) = state.cache.stale(name, since_boot()) {
-                return Start::Known(LookupResult::Stale, Ok(addresses));
+            None => {
+                let reason = "too many other names are being looked up".to_owned();
+                return match stale {
+                    Some(addresses) => Start::Known(LookupResult::Stale, Ok(addresses)),
+                    None => Start::Known(LookupResult::Busy, Err(LookupError::Failed(reason))),
+                };
             }
-            let reason = "too many other names are being looked up".to_owned();
-            return Start::Known(LookupResult::Busy, Err(LookupError::Failed(reason)));
+        };
+        let now = tokio::time::Instant::now();
+        match stale {
+            None => Start::Query(query.answer, now + state.timeout),
+            // All who have an old answer to fall back on wait for one query no longer than its first client does, and
+            // not at all for one that follows a failure: the servers may be away for long.
+            Some(addresses)
+                if state.cache.has_failed(name) || now >= query.begun + state.timeout =>
+            {
+                Start::Known(LookupResult::Stale, Ok(addresses))
+            }
+            Some(_) => Start::Query(query.answer, query.begun + state.timeout),
         }
-        let (sender, receiver) = watch::channel(None);
-        state.queries.insert(name.to_owned(), receiver.clone());
+    }
+
+    /// Sends a query, which goes on whoever waits for it.
+    fn ask(&self, state: &mut State, who: Option<Neighbourhood>, name: &str) -> Query {
+        let (sender, answer) = watch::channel(None);
+        let under_way = Query { answer, begun: tokio::time::Instant::now() };
+        state.queries.insert(name.to_owned(), under_way.clone());
         let resolver = state.upstream.current();
         let (shared, generation) = (self.shared.clone(), state.generation);
         let name = name.to_owned();
@@ -166,7 +196,7 @@ impl Resolver {
             drop(state);
             sender.send_replace(Some(answer));
         });
-        Start::Query(receiver, state.timeout)
+        under_way
     }
 
     /// Takes over a new configuration. Other servers know other things, so then the cache is emptied.
@@ -229,7 +259,8 @@ impl Resolver {
 
 enum Start {
     Known(LookupResult, Answer),
-    Query(watch::Receiver<Option<Answer>>, Duration),
+    /// An answer that is waited for until then.
+    Query(watch::Receiver<Option<Answer>>, tokio::time::Instant),
 }
 
 impl State {

@@ -218,6 +218,84 @@ async fn a_flood_of_queries_does_not_make_known_names_unknown() {
     assert_eq!(resolver.metrics().lookups(LookupResult::Stale), 1);
 }
 
+const SILENT: &str = "silent.example.org";
+
+/// A resolver that knew a name whose server says nothing any more.
+fn knew(server: &Server, timeout: Duration) -> Resolver {
+    let resolver = Resolver::new(&server.dns(timeout), &BTreeMap::new());
+    let (known, second) = (Ok(vec![Ipv6Addr::LOCALHOST]), Duration::from_secs(1));
+    let long_ago = since_boot() - 60 * second;
+    resolver.shared.state().cache.insert(SILENT.to_owned(), known, long_ago, second);
+    resolver
+}
+
+/// How long a look-up takes that gets the old answer.
+async fn wait(resolver: &Resolver) -> Duration {
+    let begun = tokio::time::Instant::now();
+    assert_eq!(resolver.lookup(SILENT).await, Ok(vec![Ipv6Addr::LOCALHOST]));
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_waits_for_servers_that_are_away() {
+    let second = Duration::from_secs(1);
+    for (timeout, at_most) in [(second / 2, second / 2), (10 * second, 5 * second)] {
+        let server = Server::start().await;
+        let resolver = knew(&server, timeout);
+        let first = wait(&resolver).await;
+        assert!(first >= second / 2 && first <= at_most + second / 100, "{first:?}");
+        for nth in 0..10 {
+            assert_eq!(wait(&resolver).await, Duration::ZERO, "{timeout:?}, {nth}");
+            tokio::time::sleep(second / 2).await;
+        }
+        // The failure is old, and they are asked again behind everybody's back.
+        let (failure, asked) = (Err(LookupError::Failed("away".to_owned())), server.questions());
+        let long_ago = since_boot() - 40 * second;
+        resolver.shared.state().cache.insert(SILENT.to_owned(), failure, long_ago, second);
+        assert_eq!(wait(&resolver).await, Duration::ZERO);
+        tokio::time::sleep(second).await;
+        assert!(server.questions() > asked);
+    }
+}
+
+/// Together they wait no longer than one of them would.
+#[tokio::test(start_paused = true)]
+async fn who_comes_later_waits_for_what_is_left() {
+    let server = Server::start().await;
+    let resolver = knew(&server, Duration::from_secs(1));
+    let first = tokio::spawn({
+        let resolver = resolver.clone();
+        async move { wait(&resolver).await }
+    });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let second = wait(&resolver).await;
+    assert!(second <= Duration::from_millis(310), "{second:?}");
+    assert!(first.await.unwrap() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn servers_that_are_back_are_believed_at_once() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_secs(1)), &BTreeMap::new());
+    let (name, second) = ("www.example.org", Duration::from_secs(1));
+    let old = Ok(vec![Ipv6Addr::LOCALHOST]);
+    {
+        let mut state = resolver.shared.state();
+        let (failure, now) = (Err(LookupError::Failed("away".to_owned())), since_boot());
+        state.cache.insert(name.to_owned(), old.clone(), now - 60 * second, second);
+        state.cache.insert(name.to_owned(), failure, now - 40 * second, second);
+    }
+    assert_eq!(resolver.lookup(name).await, old, "nobody waits");
+    tokio::time::timeout(5 * second, async {
+        while resolver.lookup(name).await != address() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(server.questions(), 1);
+}
+
 #[tokio::test]
 async fn who_asks_for_many_names_leaves_room_for_others() {
     let server = Server::start().await;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::config::LONGEST_DNS_TIMEOUT;
 use crate::fairness::{Neighbourhood, Refused, SHARE, may_take};
 
 /// How much one machine may hold, and how long it waits.
@@ -19,7 +20,8 @@ pub struct Limits {
     pub share: usize,
     /// From the first octets to a complete ClientHello.
     pub hello_deadline: Duration,
-    /// How long a name may take to resolve.
+    /// How long a name may take to resolve. Longer than the resolver waits for its servers, so that an old answer comes
+    /// in time.
     pub resolve_deadline: Duration,
     /// How long a backend may be silent while there is another one to try.
     pub backend_patience: Duration,
@@ -35,7 +37,7 @@ impl Default for Limits {
             lookups: 8192,
             share: SHARE,
             hello_deadline: Duration::from_secs(10),
-            resolve_deadline: Duration::from_secs(10),
+            resolve_deadline: LONGEST_DNS_TIMEOUT + Duration::from_secs(2),
             backend_patience: Duration::from_millis(1500),
             last_backend_patience: Duration::from_secs(5),
         }

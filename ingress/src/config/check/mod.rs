@@ -16,8 +16,8 @@ use ipnet::Ipv6Net;
 use toml::Spanned;
 
 use super::{
-    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, Metrics, Problem, Site, Uplink,
-    host_name, prefix,
+    Config, Control, DEFAULT_SOCKET, Daemon, Dns, InterfaceName, LONGEST_DNS_TIMEOUT, Metrics,
+    Problem, Site, Uplink, host_name, prefix,
     raw::{OneOrMany, RawConfig, RawControl, RawDaemon, RawDns, RawMetrics, RawNat46, RawUplink},
 };
 
@@ -129,7 +129,7 @@ impl Check<'_> {
         }
         let timeout = raw.timeout.map_or(DEFAULT_TIMEOUT, |timeout| {
             let seconds = *timeout.get_ref();
-            if (0.1..=10.0).contains(&seconds) {
+            if (0.1..=LONGEST_DNS_TIMEOUT.as_secs_f64()).contains(&seconds) {
                 return Duration::from_secs_f64(seconds);
             }
             let what = format!("a timeout of {seconds} s makes no sense here");

@@ -12,6 +12,16 @@ fn windows_for_a_backend_that_refuses_scaling() {
     assert_eq!(to_backend(&actions)[0].window, 65535);
 }
 
+/// The longest `[dns] timeout` begins later than the handshake's own, and an old answer may be what ends it.
+#[test]
+fn a_name_that_takes_as_long_as_the_configuration_lets_it() {
+    let mut bench = Bench::new(Protocol::Tls);
+    bench.client(0, 0, ACK, &hello(0));
+    assert_eq!(bench.pass(10_100), []);
+    let actions = bench.resolve(Ok(vec![backend(1)]));
+    assert!(actions.contains(&Action::Expect { tuple: tuple(), backend: backend(1) }));
+}
+
 #[test]
 fn one_backend_after_another() {
     let mut bench = Bench::new(Protocol::Tls);
