@@ -180,6 +180,12 @@ impl Handshakes {
         self.with(now, tuple, out, |connection, _| connection.end_delivery());
     }
 
+    /// Tells that the flow of a handshake that has just ended was not written, and that both ends were reset instead: what
+    /// the client repeats is answered with a reset and does not reach the backend.
+    pub fn not_installed(&mut self, tuple: ClientTuple) {
+        self.recent.not_installed(&tuple);
+    }
+
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {

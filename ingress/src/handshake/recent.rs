@@ -54,6 +54,14 @@ impl Recent {
         }
     }
 
+    /// The flow that the tuple's last handshake ended with was not written, and its client was reset.
+    pub(super) fn not_installed(&mut self, tuple: &ClientTuple) {
+        let last = self.by_tuple.get_mut(tuple).and_then(|graves| graves.last_mut());
+        if let Some(Grave { epitaph: epitaph @ Epitaph::Spliced(_), .. }) = last {
+            *epitaph = Epitaph::Reset;
+        }
+    }
+
     pub(super) fn forget_old(&mut self, now: Instant) {
         while self.by_age.front().is_some_and(|&(since, _)| now >= since + MEMORY) {
             self.forget_oldest();

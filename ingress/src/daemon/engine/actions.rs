@@ -125,7 +125,13 @@ impl Core {
     ) {
         self.debts.strike(tuple);
         self.awaited.end(tuple, outcome == Outcome::Spliced);
-        let outcome = self.refused.remove(&tuple).map_or(outcome, |(outcome, _)| outcome);
+        let outcome = match self.refused.remove(&tuple) {
+            Some((refusal, _)) => {
+                self.handshakes.not_installed(tuple);
+                refusal
+            }
+            None => outcome,
+        };
         self.shared.tally.outcome(outcome);
         let (client, listen) = (tuple.client, tuple.listen);
         let name = host.map_or("-", HostName::as_str);

@@ -51,6 +51,22 @@ fn resets_are_exact_and_repeated() {
     assert_eq!(to_client(&actions), [&reset]);
 }
 
+/// The reset that told the client may have been lost.
+#[test]
+fn a_client_whose_flow_was_not_written_is_reset_again() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let hello = hello(0);
+    bench.client(0, 0, ACK, &hello);
+    bench.resolve(Ok(vec![backend(1)]));
+    assert_eq!(outcome(&bench.syn_ack(Some(7))), Some(Outcome::Spliced));
+    bench.machine.not_installed(tuple());
+    let actions = bench.client(0, 0, ACK, &hello);
+    let reset = Segment::reset(COOKIE.plus(1), Some(ISN.plus(1 + hello.len() as u32)));
+    assert_eq!(to_client(&actions), [&reset]);
+    assert!(to_backend(&actions).is_empty(), "{actions:?}");
+    assert_eq!(bench.server(ACK, BACKEND_ISN.plus(1), ISN.plus(1), b"hi"), []);
+}
+
 #[test]
 fn hellos_that_do_not_come_or_are_too_long() {
     let mut bench = Bench::new(Protocol::Tls);
