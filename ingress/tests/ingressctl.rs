@@ -1,15 +1,21 @@
 //! ingressctl as scripts see it, against a daemon that knows its answers by heart.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Output},
     sync::Arc,
+    time::Duration,
 };
 
-use ingress::control::{
-    Attachment, Control, Count, Direction, DropCount, Drops, ErrorKind, Filter, Flow, FlowState,
-    FlowTable, Flows, Interface, Path as TrafficPath, PolicyStatus, Reload, Request, Response,
-    Server, Shield, SiteStatus, Stats, Status, Traffic,
+use ingress::{
+    config,
+    control::{
+        Attachment, Control, Count, Direction, DropCount, Drops, ErrorKind, Filter, Flow,
+        FlowState, FlowTable, Flows, Interface, Path as TrafficPath, PolicyStatus, Reload, Request,
+        Response, Server, Shield, SiteStatus, Stats, Status, Traffic,
+    },
+    dns::Resolver,
 };
 
 struct Daemon;
@@ -47,6 +53,10 @@ impl Control for Daemon {
                 message: "ingress.toml:1:1: nonsense".to_owned(),
             },
             Request::Flush { name } => {
+                let answer = Response::flushed(&resolver(), name.as_deref());
+                if !matches!(answer, Response::Flushed { .. }) {
+                    return answer;
+                }
                 Response::Flushed { names: if name.is_some() { 1 } else { 9 } }
             }
             Request::Dns | Request::Connections | Request::Explain { .. } => {
@@ -54,6 +64,12 @@ impl Control for Daemon {
             }
         }
     }
+}
+
+/// One that knows nothing, and asks nobody.
+fn resolver() -> Resolver {
+    let servers = vec!["127.0.0.1:9".parse().unwrap()];
+    Resolver::new(&config::Dns { servers, timeout: Duration::from_secs(1) }, &BTreeMap::new())
 }
 
 fn flows() -> Vec<Flow> {
@@ -150,6 +166,8 @@ fn answers_and_exit_codes() {
         ),
         ("dns --flush", 0, "9 names forgotten\n"),
         ("dns --flush=www.example.org", 0, "1 name forgotten\n"),
+        ("dns --flush=WWW.Example.org.", 0, "1 name forgotten\n"),
+        ("dns --flush=localhost", 1, ""),
         ("dns", 1, ""),
         ("reload", 78, ""),
         ("completions bash", 0, "_ingressctl()"),

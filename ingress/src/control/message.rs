@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Connections, Dns, Drops, Explanation, Filter, Flows, Stats, Status};
+use crate::dns::Resolver;
 
 /// What can be asked of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +101,17 @@ pub enum ErrorKind {
 }
 
 impl Response {
+    /// To [`Request::Flush`], done.
+    pub fn flushed(resolver: &Resolver, name: Option<&str>) -> Self {
+        match resolver.flush(name) {
+            Ok(names) => Self::Flushed { names: names as u64 },
+            Err(problem) => {
+                let message = format!("the host name {:?} {problem}", name.unwrap_or_default());
+                Self::Error { kind: ErrorKind::Request, message }
+            }
+        }
+    }
+
     /// A failure that is nobody's fault in particular.
     pub fn failed(message: impl ToString) -> Self {
         Self::Error { kind: ErrorKind::Failed, message: message.to_string() }

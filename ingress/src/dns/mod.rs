@@ -63,8 +63,8 @@ struct State {
     queries: HashMap<String, Query>,
     /// Whose they are, those of servers that are asked no more among them.
     slots: Slots,
-    /// Counts the changes of servers, so that an answer of the old ones is not cached.
-    generation: u64,
+    /// Queries so far. A query is known by its number, so that an answer to one that was given up is not cached.
+    asked: u64,
 }
 
 /// A query under way.
@@ -73,6 +73,7 @@ struct Query {
     /// Where its answer will appear.
     answer: watch::Receiver<Option<Answer>>,
     begun: tokio::time::Instant,
+    number: u64,
 }
 
 impl Resolver {
@@ -85,7 +86,7 @@ impl Resolver {
             cache: Cache::default(),
             queries: HashMap::new(),
             slots: Slots::default(),
-            generation: 0,
+            asked: 0,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), metrics: Metrics::default() }) }
     }
@@ -178,10 +179,12 @@ impl Resolver {
     /// Sends a query, which goes on whoever waits for it.
     fn ask(&self, state: &mut State, who: Option<Neighbourhood>, name: &str) -> Query {
         let (sender, answer) = watch::channel(None);
-        let under_way = Query { answer, begun: tokio::time::Instant::now() };
+        state.asked += 1;
+        let number = state.asked;
+        let under_way = Query { answer, begun: tokio::time::Instant::now(), number };
         state.queries.insert(name.to_owned(), under_way.clone());
         let resolver = state.upstream.current();
-        let (shared, generation) = (self.shared.clone(), state.generation);
+        let shared = self.shared.clone();
         let name = name.to_owned();
         tokio::spawn(async move {
             let started = Instant::now();
@@ -189,7 +192,7 @@ impl Resolver {
             shared.metrics.observe(started.elapsed());
             let mut state = shared.state();
             state.slots.give_back(who);
-            if state.generation == generation {
+            if state.queries.get(&name).is_some_and(|query| query.number == number) {
                 state.queries.remove(&name);
                 state.cache.insert(name, answer.clone(), since_boot(), ttl);
             }
@@ -208,17 +211,27 @@ impl Resolver {
             state.upstream = Upstream::new(dns.servers.clone());
             state.cache.clear();
             state.queries.clear();
-            state.generation += 1;
         }
     }
 
-    /// Forgets what is cached, of one name or of all, and says how many names that were.
-    pub fn flush(&self, name: Option<&str>) -> usize {
+    /// Forgets what is cached, of one name or of all, and says how many names that were. Queries under way go on for those
+    /// who wait for them, but their answers are not cached.
+    ///
+    /// # Errors
+    /// Where `name` is no host name; the error completes "the host name …".
+    pub fn flush(&self, name: Option<&str>) -> Result<usize, &'static str> {
+        let name = name.map(config::host_name).transpose()?;
         let mut state = self.shared.state();
-        match name {
-            Some(name) => usize::from(state.cache.remove(name)),
-            None => state.cache.clear(),
-        }
+        Ok(match name {
+            Some(name) => {
+                state.queries.remove(&name);
+                usize::from(state.cache.remove(&name))
+            }
+            None => {
+                state.queries.clear();
+                state.cache.clear()
+            }
+        })
     }
 
     /// What is cached and not yet out of date, by name.

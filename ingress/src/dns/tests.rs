@@ -106,9 +106,38 @@ async fn an_answer_is_cached_for_its_lifetime() {
     let [cached] = &resolver.cached()[..] else { panic!() };
     assert_eq!((cached.name.as_str(), &cached.answer), ("www.example.org", &address()));
     assert!(cached.ttl > Duration::from_secs(55), "{:?}", cached.ttl);
-    assert_eq!(resolver.flush(Some("www.example.org")), 1);
+    assert_eq!(resolver.flush(Some("www.example.org")), Ok(1));
     assert_eq!(resolver.lookup("www.example.org").await, address());
     assert_eq!(server.questions(), 2);
+}
+
+#[tokio::test]
+async fn a_name_is_forgotten_however_it_is_written() {
+    let server = Server::start().await;
+    let resolver = server.resolver();
+    for written in ["WWW.Example.ORG", "www.example.org."] {
+        assert_eq!(resolver.lookup("www.example.org").await, address());
+        assert_eq!(resolver.flush(Some(written)), Ok(1), "{written}");
+    }
+    assert_eq!(resolver.flush(Some("localhost")), Err("has no dot"));
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_name_was_forgotten_is_not_cached() {
+    let server = Server::start().await;
+    let resolver = Resolver::new(&server.dns(Duration::from_secs(5)), &BTreeMap::new());
+    for name in [Some("slow.example.org"), None] {
+        let asked = tokio::spawn({
+            let resolver = resolver.clone();
+            async move { resolver.lookup("slow.example.org").await }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(resolver.flush(name), Ok(0));
+        assert_eq!(asked.await.unwrap(), address(), "whoever waits has an answer");
+        assert_eq!(resolver.known("slow.example.org"), None);
+    }
+    assert_eq!(resolver.lookup("slow.example.org").await, address());
+    assert!(resolver.known("slow.example.org").is_some());
 }
 
 #[tokio::test]

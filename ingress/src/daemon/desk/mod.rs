@@ -133,10 +133,7 @@ impl Control for Desk {
             Request::Drops => Response::Drops(self.drops()),
             Request::Status => self.status().await.map_or_else(failed, Response::Status),
             Request::Dns => Response::Dns(self.shared.resolver.report()),
-            Request::Flush { name } => {
-                let names = self.shared.resolver.flush(name.as_deref()) as u64;
-                Response::Flushed { names }
-            }
+            Request::Flush { name } => Response::flushed(&self.shared.resolver, name.as_deref()),
             Request::Reload => self.reload().await,
             Request::Explain { name } => Response::Explanation(self.explain(&name).await),
         }
