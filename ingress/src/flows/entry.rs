@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use ingress_common::{
     checksum::Sum,
     maps::{BackendKey, ClientKey, ToBackend, ToClient},
-    tcp::Seq,
+    tcp::{DEFAULT_MSS_V6, Seq},
 };
 
 use super::Flow;
@@ -125,6 +125,7 @@ pub(super) fn splice(flow: &Flow, back: &ToClient, host: HostName, owed: &Owed) 
     let there = &flow.to_backend;
     let delta = u32::from_be_bytes(there.delta);
     let scaled = there.expand == 0;
+    let announced = there.mss().unwrap_or(u16::MAX);
     Splice {
         backend: Backend {
             address: flow.backend(),
@@ -142,7 +143,9 @@ pub(super) fn splice(flow: &Flow, back: &ToClient, host: HostName, owed: &Owed) 
         backend_scale: scaled.then_some(back.backend_scale),
         client_sack: false,
         backend_sack: false,
-        announced: there.mss().unwrap_or(u16::MAX),
+        announced,
+        // What the client announced is forgotten; this fits through any tunnel.
+        mss: announced.min(DEFAULT_MSS_V6),
         ts_delta: (there.timestamps != 0).then(|| u32::from_be_bytes(there.ts_delta)),
         watch: Some(Seq(u32::from_be_bytes(back.watched))),
     }

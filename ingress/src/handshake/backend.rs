@@ -318,12 +318,6 @@ impl Peer {
         Some(Timestamps { value: ours.echo, echo: theirs.latest })
     }
 
-    /// The most data in a segment.
-    pub(super) fn room(&self) -> usize {
-        let options = if self.clock.is_some() { Timestamps::LEN } else { 0 };
-        usize::from(self.mss) - options
-    }
-
     fn having_heard(mut self, segment: &Segment) -> Self {
         if let (Some(clock), Some(heard)) = (&mut self.clock, segment.timestamps)
             && Timestamps::is_later(heard.value, clock.latest)

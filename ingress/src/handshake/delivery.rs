@@ -23,8 +23,6 @@ pub(super) struct Delivery {
     pub(super) elapsed: Duration,
     /// What a client's segment looks like to the backend; its payload is what is owed.
     owed: Segment,
-    /// The most of it in one segment.
-    room: usize,
     tries: u32,
     next: Instant,
 }
@@ -62,6 +60,7 @@ pub(super) fn deliver(
         client_sack: offered.sack_permitted,
         backend_sack: peer.sack_permitted,
         announced: peer.announced,
+        mss: peer.mss,
         ts_delta: client
             .timestamps
             .zip(peer.clock)
@@ -76,37 +75,19 @@ pub(super) fn deliver(
     let mut whole = Segment {
         seq,
         ack: peer.isn.plus(1 + client.requests.len() as u32),
-        flags: Flags::ACK,
+        flags: Flags::ACK.with(Flags::PSH),
         window: peer.window(client),
         options: SynOptions::default(),
         timestamps: peer.timestamps(client),
         payload: client.stream.octets()[begin..].to_vec(),
     };
-    send(client.tuple, &splice, &whole, peer.room(), turn.out);
+    splice.send_to_backend(client.tuple, &whole, turn.out);
     if owed.is_empty() {
         return Err(splice);
     }
     whole.payload.truncate(owed.len());
     let next = turn.now + FIRST_RETRY;
-    Ok(Delivery { splice, elapsed, owed: whole, room: peer.room(), tries: 1, next })
-}
-
-/// The most data in a segment that fits.
-fn room(mtu: u32, timestamps: Option<Timestamps>) -> usize {
-    (mtu - HEADERS_V6) as usize - timestamps.map_or(0, |_| Timestamps::LEN)
-}
-
-/// Sends a payload of any length in segments.
-fn send(tuple: ClientTuple, splice: &Splice, whole: &Segment, room: usize, out: &mut Vec<Action>) {
-    let pieces = whole.payload.chunks(room);
-    let last = pieces.len() - 1;
-    let mut seq = whole.seq;
-    for (index, piece) in pieces.enumerate() {
-        let flags = if index == last { whole.flags.with(Flags::PSH) } else { whole.flags };
-        let segment = Segment { seq, flags, payload: piece.to_vec(), ..*whole };
-        seq = segment.end();
-        out.push(Action::ToBackend { tuple, backend: splice.backend, segment });
-    }
+    Ok(Delivery { splice, elapsed, owed: whole, tries: 1, next })
 }
 
 impl Delivery {
@@ -123,16 +104,15 @@ impl Delivery {
         let whole = Segment {
             seq: splice.client_isn.plus(1 + (requests * REQUEST_LEN) as u32),
             ack: splice.backend_isn.plus(1 + requests as u32),
-            flags: Flags::ACK,
+            flags: Flags::ACK.with(Flags::PSH),
             window: splice.window_to_backend(owed.window),
             timestamps,
             payload: owed.octets[requests * REQUEST_LEN..].to_vec(),
             ..Segment::default()
         };
-        let room = room(IPV6_LEAST_MTU, timestamps);
-        send(tuple, &splice, &whole, room, turn.out);
+        splice.send_to_backend(tuple, &whole, turn.out);
         let (elapsed, next) = (Duration::ZERO, turn.now + FIRST_RETRY);
-        Self { splice, elapsed, owed: whole, room, tries: 1, next }
+        Self { splice, elapsed, owed: whole, tries: 1, next }
     }
 
     pub(super) fn timeout(&self) -> Instant {
@@ -157,16 +137,16 @@ impl Delivery {
         }
         self.next = turn.now + FIRST_RETRY * 2u32.pow(self.tries);
         self.tries += 1;
-        send(tuple, &self.splice, &self.owed, self.room, turn.out);
+        self.splice.send_to_backend(tuple, &self.owed, turn.out);
         Delivered::Waiting
     }
 
     /// The way is narrower than it looked: all of it goes again, in smaller pieces.
     pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
-        let room = room(mtu.max(IPV6_LEAST_MTU), self.owed.timestamps);
-        if room < self.room {
-            self.room = room;
-            send(tuple, &self.splice, &self.owed, room, turn.out);
+        let mss = mtu.max(IPV6_LEAST_MTU) - HEADERS_V6;
+        if mss < self.splice.mss.into() {
+            self.splice.mss = mss as u16;
+            self.splice.send_to_backend(tuple, &self.owed, turn.out);
         }
     }
 
@@ -201,6 +181,18 @@ impl Splice {
         Timestamps { value: stamps.value.wrapping_add(self.ts_delta.unwrap_or(0)), ..stamps }
     }
 
+    /// Cuts a segment with any amount of data to what both ends and the tunnel take.
+    fn cut(&self, segment: &Segment) -> impl Iterator<Item = Segment> {
+        let options = segment.timestamps.map_or(0, |_| Timestamps::LEN);
+        segment.cut(usize::from(self.mss) - options)
+    }
+
+    fn send_to_backend(&self, tuple: ClientTuple, segment: &Segment, out: &mut Vec<Action>) {
+        let backend = self.backend;
+        let pieces = self.cut(segment);
+        out.extend(pieces.map(|segment| Action::ToBackend { tuple, backend, segment }));
+    }
+
     /// Passes on a client's segment that was handed up before the flow stood.
     pub(super) fn pass_to_backend(
         &self,
@@ -216,7 +208,7 @@ impl Splice {
         segment.ack = segment.ack.minus(self.delta());
         segment.timestamps = segment.timestamps.map(|stamps| self.to_backend(stamps));
         segment.window = self.window_to_backend(segment.window);
-        out.push(Action::ToBackend { tuple, backend: self.backend, segment });
+        self.send_to_backend(tuple, &segment, out);
     }
 
     /// Passes on a backend's segment that was handed up before the flow stood.
@@ -233,6 +225,6 @@ impl Splice {
         segment.timestamps = segment.timestamps.map(|stamps| self.to_client(stamps));
         let [from, to] = [self.backend_scale, self.promised_scale].map(|scale| scale.unwrap_or(0));
         segment.window = rescale(segment.window, from, to);
-        out.push(Action::ToClient { tuple, segment });
+        out.extend(self.cut(&segment).map(|segment| Action::ToClient { tuple, segment }));
     }
 }

@@ -284,6 +284,8 @@ pub struct Splice {
     pub backend_sack: bool,
     /// The MSS that the backend announced.
     pub announced: u16,
+    /// The largest segment that both ends and the tunnel take, in octets of options and data.
+    pub mss: u16,
     /// Where both ends have timestamps: what to add to the backend's for the client, which was shown another
     /// clock in our SYN-ACK.
     pub ts_delta: Option<u32>,

@@ -47,6 +47,21 @@ impl Segment {
         self.seq.plus(self.payload.len() as u32)
     }
 
+    /// The same in segments of at most `room` octets of data. What ends the data stays at its end: PSH, FIN and RST.
+    pub(super) fn cut(&self, room: usize) -> impl Iterator<Item = Self> {
+        let last = self.payload.len().saturating_sub(1) / room;
+        (0..=last).map(move |index| {
+            let begin = index * room;
+            let end = self.payload.len().min(begin + room);
+            Self {
+                seq: self.seq.plus(begin as u32),
+                flags: if index == last { self.flags } else { Flags::ACK },
+                payload: self.payload[begin..end].to_vec(),
+                ..*self
+            }
+        })
+    }
+
     /// Whether every flag of `flags` is set.
     #[must_use]
     pub fn has(&self, flags: Flags) -> bool {

@@ -132,6 +132,7 @@ pub fn splice() -> Splice {
         client_sack: true,
         backend_sack: true,
         announced: 1440,
+        mss: 1360,
         ts_delta: None,
         watch: None,
     }

@@ -35,9 +35,37 @@ fn a_hello_in_one_segment() {
     // A retransmission that was handed up before the flow stood goes where it belongs, and begins nothing.
     let late = bench.client(0, 0, ACK, &hello);
     assert!(
-        matches!(&late[..], [Action::ToBackend { segment, .. }] if segment.ack == BACKEND_ISN.plus(1))
+        matches!(&late[..], [Action::ToBackend { segment, .. }, ..] if segment.ack == BACKEND_ISN.plus(1))
     );
     assert!(bench.pass(6000).is_empty() && bench.machine.next_timeout().is_none());
+}
+
+/// The kernel hands up whole GRO batches, and no raw socket takes them.
+#[test]
+fn what_is_passed_on_is_cut_to_size() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let (hello, fin) = (hello(0), ACK.with(Flags::FIN).with(Flags::PSH));
+    bench.client(0, 0, ACK, &hello);
+    bench.resolve(Ok(vec![backend(1)]));
+    bench.syn_ack(Some(7));
+    let batch: Vec<u8> = (0..4000).map(|n| n as u8).collect();
+    let actions = bench.client(hello.len() as u32, 0, fin, &batch);
+    let begin = ISN.plus(1 + hello.len() as u32);
+    is_cut(&to_backend(&actions), begin, &batch);
+    let actions = bench.server(fin, BACKEND_ISN.plus(1), ISN.plus(1), &batch);
+    is_cut(&to_client(&actions), COOKIE.plus(1), &batch);
+}
+
+fn is_cut(segments: &[&Segment], begin: Seq, batch: &[u8]) {
+    let mut next = begin;
+    for segment in segments {
+        assert!(segment.seq == next && segment.payload.len() <= 1220, "{segments:?}");
+        next = segment.end();
+    }
+    assert_eq!(next, begin.plus(batch.len() as u32));
+    let (last, others) = segments.split_last().unwrap();
+    assert_eq!(last.flags, ACK.with(Flags::FIN).with(Flags::PSH));
+    assert!(others.len() == 3 && others.iter().all(|segment| segment.flags == ACK));
 }
 
 #[test]
