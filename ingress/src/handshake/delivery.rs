@@ -20,7 +20,8 @@ const TRIES: u32 = 6;
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) splice: Box<Splice>,
-    pub(super) elapsed: Duration,
+    /// How long the handshake took, if it was this daemon's.
+    pub(super) elapsed: Option<Duration>,
     /// What a client's segment looks like to the backend; its payload is what is owed.
     owed: Segment,
     tries: u32,
@@ -87,7 +88,7 @@ pub(super) fn deliver(
     }
     whole.payload.truncate(owed.len());
     let next = turn.now + FIRST_RETRY;
-    Ok(Delivery { splice, elapsed, owed: whole, tries: 1, next })
+    Ok(Delivery { splice, elapsed: Some(elapsed), owed: whole, tries: 1, next })
 }
 
 impl Delivery {
@@ -111,8 +112,8 @@ impl Delivery {
             ..Segment::default()
         };
         splice.send_to_backend(tuple, &whole, turn.out);
-        let (elapsed, next) = (Duration::ZERO, turn.now + FIRST_RETRY);
-        Self { splice, elapsed, owed: whole, tries: 1, next }
+        let next = turn.now + FIRST_RETRY;
+        Self { splice, elapsed: None, owed: whole, tries: 1, next }
     }
 
     pub(super) fn timeout(&self) -> Instant {

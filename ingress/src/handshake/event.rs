@@ -254,8 +254,8 @@ pub enum Action {
         outcome: Outcome,
         /// The name, where it came that far.
         host: Option<HostName>,
-        /// From the first octets of the client to the decision.
-        elapsed: Duration,
+        /// From the first octets of the client to the decision, where this daemon has seen both.
+        elapsed: Option<Duration>,
     },
 }
 

@@ -288,7 +288,7 @@ impl Handshakes {
             let stamps = segment.mirrored_timestamps();
             let reset = Segment::reset(segment.ack, Some(segment.end())).stamped(stamps);
             out.push(Action::ToClient { tuple, segment: reset });
-            let (outcome, elapsed) = (refused.into(), Duration::ZERO);
+            let (outcome, elapsed) = (refused.into(), Some(Duration::ZERO));
             out.push(Action::Finish { tuple, outcome, host: None, elapsed });
             return;
         }

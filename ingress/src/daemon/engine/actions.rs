@@ -121,7 +121,7 @@ impl Core {
         tuple: ClientTuple,
         outcome: Outcome,
         host: Option<&HostName>,
-        elapsed: Duration,
+        elapsed: Option<Duration>,
     ) {
         self.debts.strike(tuple);
         self.awaited.end(tuple, outcome == Outcome::Spliced);
@@ -136,8 +136,11 @@ impl Core {
         let (client, listen) = (tuple.client, tuple.listen);
         let name = host.map_or("-", HostName::as_str);
         if outcome == Outcome::Spliced {
-            self.shared.handshake_seconds.observe(elapsed);
-            tracing::debug!(%client, %listen, host = name, ?elapsed, "spliced");
+            if let Some(elapsed) = elapsed {
+                self.shared.handshake_seconds.observe(elapsed);
+            }
+            let elapsed = elapsed.map(tracing::field::debug);
+            tracing::debug!(%client, %listen, host = name, elapsed, "spliced");
             return;
         }
         self.shared.refusals.note(host.map(HostName::as_str), outcome);

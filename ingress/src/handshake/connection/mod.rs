@@ -46,7 +46,8 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) outcome: Outcome,
-    pub(super) elapsed: Duration,
+    /// None of a delivery that an earlier daemon began.
+    pub(super) elapsed: Option<Duration>,
     pub(super) epitaph: Epitaph,
 }
 

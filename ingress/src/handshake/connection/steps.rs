@@ -104,13 +104,13 @@ impl Connection {
                 epitaph: Epitaph::Spliced(splice.clone()),
             }),
             Phase::Refusing(Lingering { outcome, elapsed, .. }) => {
-                Some(End { outcome: *outcome, elapsed: *elapsed, epitaph: Epitaph::Closed })
+                Some(End { outcome: *outcome, elapsed: Some(*elapsed), epitaph: Epitaph::Closed })
             }
             Phase::Reading(_) | Phase::Resolving(_) | Phase::Connecting(_) => None,
         }
     }
 
     pub(super) fn end(&self, outcome: Outcome, epitaph: Epitaph, turn: &Turn<'_>) -> End {
-        End { outcome, elapsed: turn.now - self.started, epitaph }
+        End { outcome, elapsed: Some(turn.now - self.started), epitaph }
     }
 }

@@ -73,6 +73,39 @@ fn another_daemon_goes_on_with_what_was_acknowledged() {
     assert_eq!(to_backend(&actions)[0].payload, hello);
 }
 
+/// How long the whole took, nobody knows then.
+#[test]
+fn a_delivery_that_another_daemon_began_has_no_duration() {
+    let mut bench = acknowledged_and_resolved();
+    let actions = bench.syn_ack(Some(7));
+    let splice = Box::new(splice(&actions).unwrap().clone());
+    let owed = Owed {
+        cookie: COOKIE,
+        client_isn: ISN,
+        window: 1000,
+        timestamps: None,
+        octets: hello(0)[..30].to_vec(),
+    };
+    let acked = Event::BackendAcked { tuple: tuple(), ack: splice.watch.unwrap() };
+    bench.pass(1000);
+    assert_eq!(elapsed(&bench.handle(acked.clone())), Some(Duration::from_millis(20)));
+
+    bench.machine = Handshakes::new(Limits::default());
+    bench.machine.take_up(bench.now, tuple(), splice, owed, &mut Vec::new());
+    assert_eq!(elapsed(&bench.handle(acked)), None);
+}
+
+fn elapsed(actions: &[Action]) -> Option<Duration> {
+    let mut spliced = actions.iter().filter_map(|action| {
+        if let Action::Finish { outcome: Outcome::Spliced, elapsed, .. } = action {
+            Some(*elapsed)
+        } else {
+            None
+        }
+    });
+    spliced.next().expect("an end")
+}
+
 /// A client that has nothing left to repeat, and whose backend has not answered yet.
 fn acknowledged_and_resolved() -> Bench {
     let mut bench = Bench::new(Protocol::Tls);
