@@ -135,6 +135,7 @@ impl Client<'_> {
                 | Action::ToBackend { .. }
                 | Action::Withdraw { .. }
                 | Action::Install { .. }
+                | Action::Closing { .. }
                 | Action::Uninstall { .. } => panic!("no backend is known: {action:?}"),
             }
         }

@@ -1,6 +1,7 @@
 //! The flow table: install, list, expire. The entries live in the kernel's maps; what stands here is only
 //! what can be derived from them.
 
+mod closing;
 mod entry;
 mod survey;
 
@@ -9,16 +10,17 @@ use std::collections::HashMap;
 use aya::maps::MapError;
 use ingress_common::{
     maps::{BackendKey, ClientKey},
-    tcp::Seq,
+    tcp::{Flags, Seq},
 };
 
 use crate::{
     dataplane::{FlowMaps, host, host_name},
-    handshake::{ClientTuple, Owed, Splice},
+    handshake::{ClientTuple, Owed, Sender, Splice},
     icmp::Spliced,
     sni::HostName,
 };
 
+pub use closing::Closings;
 pub use entry::{client_key, keys, tuple};
 pub use survey::{ESTABLISHED, Finding, Flow, Survey, TRANSITORY};
 
@@ -109,6 +111,7 @@ pub struct FlowTable {
     hosts: HashMap<String, HostNumber>,
     next_host: u32,
     entries: u64,
+    closings: Closings,
 }
 
 impl FlowTable {
@@ -123,7 +126,7 @@ impl FlowTable {
         let last = hosts.values().map(|host| host.number).max();
         let entries = maps.to_backend.keys().filter(Result::is_ok).count() as u64;
         let next_host = last.and_then(|last| last.checked_add(1)).unwrap_or(FIRST_HOST);
-        Self { maps, hosts, next_host, entries }
+        Self { maps, hosts, next_host, entries, closings: Closings::default() }
     }
 
     /// How many flows there are.
@@ -173,8 +176,28 @@ impl FlowTable {
         if self.holder(&back).is_none_or(|holder| holder == tuple) {
             let _ = self.maps.to_client.remove(&back);
         }
+        self.closings.forget(&tuple);
         self.entries = self.entries.saturating_sub(1);
         true
+    }
+
+    /// Notes a FIN or RST of a flow that did not pass through the programs.
+    pub fn note_closing(&mut self, tuple: ClientTuple, sender: Sender, flags: Flags) {
+        if let Some(flow) = self.maps.get(tuple) {
+            self.closings.note(&flow, sender, flags);
+        }
+    }
+
+    /// What was noted so, for a [`Survey`].
+    #[must_use]
+    pub fn closings(&self) -> &Closings {
+        &self.closings
+    }
+
+    fn get(&self, tuple: ClientTuple) -> Option<Flow> {
+        let mut flow = self.maps.get(tuple)?;
+        self.closings.mark(&mut flow);
+        Some(flow)
     }
 
     /// Makes sure that the way back from a backend is nobody else's: a client may use one port to two addresses of
@@ -185,7 +208,7 @@ impl FlowTable {
         if self.remove_orphan(key) || holder == tuple {
             return Way::Free;
         }
-        match self.maps.get(holder) {
+        match self.get(holder) {
             Some(flow) if !flow.is_over() => Way::Taken,
             Some(_) if self.remove(holder) => Way::Cleared,
             Some(_) | None => Way::Free,
@@ -272,7 +295,7 @@ impl FlowTable {
 
     /// It may have been replaced since.
     fn remove_expired(&mut self, tuple: ClientTuple, now: u64) -> Option<(Flow, Cause)> {
-        let flow = self.maps.get(tuple)?;
+        let flow = self.get(tuple)?;
         let cause = flow.expired(now)?;
         self.remove(tuple).then_some((flow, cause))
     }

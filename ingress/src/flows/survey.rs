@@ -9,7 +9,7 @@ use std::{
 use ingress_common::maps::{BackendKey, CLOSING_FIN, CLOSING_RST, ClientKey, ToBackend, ToClient};
 
 use super::{
-    Cause,
+    Cause, Closings,
     entry::{client_key, flow_key, return_key, tuple},
 };
 use crate::{
@@ -101,9 +101,10 @@ const PIECE: usize = 256;
 impl Survey {
     /// Looks at every flow.
     #[must_use]
-    pub fn of(maps: &FlowMaps, now: u64) -> Self {
+    pub fn of(maps: &FlowMaps, closings: &Closings, now: u64) -> Self {
         let mut survey = Self { begun: now, ..Self::default() };
-        for flow in maps.flows() {
+        for mut flow in maps.flows() {
+            closings.mark(&mut flow);
             survey.hosts.insert(flow.to_backend.host);
             if flow.expired(now).is_some() {
                 survey.expired.push(flow.tuple);

@@ -10,11 +10,12 @@ use ingress_common::{
 
 use super::backend::Peer;
 use super::client::Client;
-use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Splice, Turn};
+use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Sender, Splice, Turn};
 use crate::postgres::{REQUEST_LEN, preamble};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
+const CLOSING: Flags = Flags::FIN.with(Flags::RST);
 
 /// A spliced connection whose backend has not confirmed everything yet.
 #[derive(Debug)]
@@ -201,15 +202,17 @@ impl Splice {
         mut segment: Segment,
         out: &mut Vec<Action>,
     ) {
-        let speaks =
-            !segment.payload.is_empty() || segment.flags.intersects(Flags::FIN.with(Flags::RST));
-        if !speaks || segment.has(Flags::SYN) {
+        let closes = segment.flags.intersects(CLOSING);
+        if segment.has(Flags::SYN) || (segment.payload.is_empty() && !closes) {
             return;
         }
         segment.ack = segment.ack.minus(self.delta());
         segment.timestamps = segment.timestamps.map(|stamps| self.to_backend(stamps));
         segment.window = self.window_to_backend(segment.window);
         self.send_to_backend(tuple, &segment, out);
+        if closes {
+            out.push(Action::Closing { tuple, sender: Sender::Client, flags: segment.flags });
+        }
     }
 
     /// Passes on a backend's segment that was handed up before the flow stood.
@@ -227,5 +230,8 @@ impl Splice {
         let [from, to] = [self.backend_scale, self.promised_scale].map(|scale| scale.unwrap_or(0));
         segment.window = rescale(segment.window, from, to);
         out.extend(self.cut(&segment).map(|segment| Action::ToClient { tuple, segment }));
+        if segment.flags.intersects(CLOSING) {
+            out.push(Action::Closing { tuple, sender: Sender::Backend, flags: segment.flags });
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
-use ingress_common::tcp::{Seq, SynOptions, Timestamps};
+use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::{Outcome, Segment};
 use crate::fairness::Neighbourhood;
@@ -61,6 +61,15 @@ pub struct Admission {
     pub protocol: Protocol,
     /// The name for clients that send none.
     pub default_host: Option<HostName>,
+}
+
+/// Who has sent a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The client.
+    Client,
+    /// The backend.
+    Backend,
 }
 
 /// What a SYN-ACK promises on behalf of backends that are not known yet.
@@ -240,6 +249,16 @@ pub enum Action {
         tuple: ClientTuple,
         /// What to write.
         splice: Box<Splice>,
+    },
+    /// Remember that an end of an installed flow has closed or reset it, in a segment that was passed on with
+    /// [`Self::ToClient`] or [`Self::ToBackend`] and that no program has seen.
+    Closing {
+        /// The connection.
+        tuple: ClientTuple,
+        /// The end that sent the segment.
+        sender: Sender,
+        /// The segment's flags: FIN, RST, or both.
+        flags: Flags,
     },
     /// Delete the flow that this connection installed: its backend stopped answering.
     Uninstall {

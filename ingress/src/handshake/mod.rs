@@ -29,7 +29,8 @@ mod stream;
 mod tests;
 
 pub use event::{
-    Action, Admission, Backend, ClientTuple, Event, Owed, Promise, Protocol, ResolveError, Splice,
+    Action, Admission, Backend, ClientTuple, Event, Owed, Promise, Protocol, ResolveError, Sender,
+    Splice,
 };
 pub use limits::Limits;
 pub use outcome::Outcome;

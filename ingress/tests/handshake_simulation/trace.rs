@@ -41,6 +41,7 @@ pub fn describe_action(action: &Action) -> String {
         | Action::Unexpect { .. }
         | Action::Withdraw { .. }
         | Action::Install { .. }
+        | Action::Closing { .. }
         | Action::Uninstall { .. }
         | Action::Finish { .. }) => format!("{action:?}"),
     }

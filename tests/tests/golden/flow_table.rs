@@ -3,9 +3,10 @@
 use std::net::SocketAddrV4;
 
 use ingress::dataplane::{Dataplane, FlowMaps, host};
-use ingress::flows::{FlowTable, Survey, Way};
-use ingress::handshake::ClientTuple;
+use ingress::flows::{FlowTable, Survey, TRANSITORY, Way};
+use ingress::handshake::{ClientTuple, Sender};
 use ingress_common::maps::{CLOSING_FIN, CLOSING_RST};
+use ingress_common::tcp::Flags;
 
 use crate::bench::{Bench, bench, now};
 use crate::pins::Pins;
@@ -93,8 +94,25 @@ fn clear_for_a_handshake(bench: &mut Bench) {
 }
 
 fn clear_by_a_survey(bench: &mut Bench) {
-    for finding in Survey::of(&bench.maps, now()).with_orphans(&bench.maps).findings() {
+    let survey = Survey::of(&bench.maps, bench.flows.closings(), now());
+    for finding in survey.with_orphans(&bench.maps).findings() {
         assert!(bench.flows.sweep(&finding, now()).is_empty());
+    }
+}
+
+/// The daemon passes on what was in the ring when the flow came to be, and no program sees that.
+#[test]
+fn a_flow_that_was_closed_by_what_the_daemon_passed_on() {
+    let mut bench = bench();
+    bench.install(&splice());
+    let in_time = now() + TRANSITORY.as_nanos() as u64 + 1_000_000_000;
+    for (sender, gone) in [(Sender::Client, false), (Sender::Backend, true)] {
+        bench.flows.note_closing(tuple(), sender, Flags::ACK.with(Flags::FIN));
+        let survey = Survey::of(&bench.maps, bench.flows.closings(), in_time);
+        let ended: Vec<_> =
+            survey.findings().flat_map(|finding| bench.flows.sweep(&finding, in_time)).collect();
+        let ours = ended.iter().any(|(flow, _)| flow.tuple == tuple());
+        assert_eq!((ours, bench.maps.to_backend.get(&client_key(), 0).is_err()), (gone, gone));
     }
 }
 

@@ -53,6 +53,9 @@ impl Core {
                 let _ = self.lessons.try_send((tuple.listen, Lesson::Lacks(promise)));
             }
             Action::Install { tuple, splice } => self.install(tuple, &splice),
+            Action::Closing { tuple, sender, flags } => {
+                self.flows.note_closing(tuple, sender, flags);
+            }
             Action::Uninstall { tuple } => {
                 if self.flows.remove(tuple) {
                     self.shared.tally.closed(Cause::BackendGone);

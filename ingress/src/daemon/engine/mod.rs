@@ -188,7 +188,7 @@ impl Engine {
                 Some(request) = self.inbox.recv() => self.core.on_request(request),
                 Some(finding) = self.found.recv() => self.core.on_finding(&finding),
                 _ = beat.tick() => self.core.beat()?,
-                _ = sweep.tick() => self.core.surveys.start(),
+                _ = sweep.tick() => self.core.surveys.start(self.core.flows.closings()),
             }
         }
     }

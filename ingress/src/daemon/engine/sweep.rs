@@ -8,7 +8,7 @@ use super::Core;
 use crate::{
     daemon::{clock::boot_nanos, shared::Shared},
     dataplane::{FlowMaps, Pins},
-    flows::{Finding, Survey},
+    flows::{Closings, Finding, Survey},
 };
 
 /// Walks through the flow table, one at a time and off the engine's thread: a large table takes longer than a
@@ -29,19 +29,19 @@ impl Surveys {
     }
 
     /// Starts another one, unless one is under way. The first also looks for what an earlier daemon's crash may have
-    /// left.
-    pub(super) fn start(&mut self) {
+    /// left. `closings` are the closing marks that stand in no entry.
+    pub(super) fn start(&mut self, closings: &Closings) {
         if self.last.as_ref().is_some_and(|survey| !survey.is_finished()) {
             return;
         }
         let (findings, shared) = (self.findings.clone(), self.shared.clone());
-        let first = self.last.is_none();
+        let (first, closings) = (self.last.is_none(), closings.clone());
         self.last = Some(self.elsewhere.spawn_blocking(move || {
             let maps = Pins::open(&shared.config().daemon.bpffs)
                 .and_then(|pins| FlowMaps::open(pins.maps()));
             match maps {
                 Ok(maps) => {
-                    let survey = Survey::of(&maps, boot_nanos());
+                    let survey = Survey::of(&maps, &closings, boot_nanos());
                     let survey = if first { survey.with_orphans(&maps) } else { survey };
                     let _ = survey.findings().try_for_each(|found| findings.blocking_send(found));
                 }

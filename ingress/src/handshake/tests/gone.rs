@@ -37,3 +37,22 @@ fn a_new_connection_takes_the_tuple_over_and_an_old_segment_does_not() {
     assert_eq!(splice(&bench.syn_ack(None)).unwrap().cookie, Seq(7_000_000));
     assert_eq!(bench.machine.len(), 0);
 }
+
+/// No program has seen the segment, and the flow would stand for hours.
+#[test]
+fn an_end_that_closes_in_a_segment_that_is_passed_on() {
+    let mut bench = Bench::new(Protocol::Tls);
+    let hello = hello(0);
+    bench.client(0, 0, ACK, &hello);
+    bench.resolve(Ok(vec![backend(1)]));
+    bench.syn_ack(Some(7));
+    let (length, seq, ack) = (hello.len() as u32, BACKEND_ISN.plus(1), ISN.plus(1));
+    for closing in [ACK.with(Flags::FIN), Flags::RST.with(ACK)] {
+        let closes = |sender| [Action::Closing { tuple: tuple(), sender, flags: closing }];
+        let actions = bench.client(length, 0, closing, &[]);
+        assert_eq!((to_backend(&actions).len(), &actions[1..]), (1, &closes(Sender::Client)[..]));
+        let actions = bench.server(closing, seq, ack, &[]);
+        assert_eq!((to_client(&actions).len(), &actions[1..]), (1, &closes(Sender::Backend)[..]));
+    }
+    assert_eq!(bench.server(ACK, seq, ack, &[]).len(), 1);
+}

@@ -87,6 +87,7 @@ impl World {
                     self.kernel.expected.clear();
                 }
                 Action::Owe { owed, .. } => self.kernel.owed = Some(owed),
+                Action::Closing { .. } => {}
                 Action::Uninstall { .. } => self.kernel.flow = None,
                 Action::Finish { outcome, .. } => {
                     self.kernel.owed = None;
