@@ -26,13 +26,10 @@ struct Entry {
 }
 
 /// A row of `ingressctl dns`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CachedName {
-    /// The name.
+pub(super) struct CachedName {
     pub name: String,
-    /// What it was answered with.
     pub answer: Answer,
-    /// How long that holds.
+    /// How long the answer still holds.
     pub ttl: Duration,
 }
 

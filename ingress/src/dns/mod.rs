@@ -20,7 +20,6 @@ use std::{
 
 use tokio::{sync::watch, time::timeout_at};
 
-pub use cache::CachedName;
 pub use metrics::{LookupResult, Metrics};
 pub use select::{OutsidePrefixes, select};
 
@@ -232,11 +231,6 @@ impl Resolver {
                 state.cache.clear()
             }
         })
-    }
-
-    /// What is cached and not yet out of date, by name.
-    pub fn cached(&self) -> Vec<CachedName> {
-        self.shared.state().cache.list(since_boot())
     }
 
     /// What is known without asking, for `ingressctl dns`.

@@ -141,8 +141,6 @@ pub(super) fn splice(flow: &Flow, back: &ToClient, host: HostName, owed: &Owed) 
         promised_scale: Some(back.promised_scale),
         client_scale: (!scaled).then_some(there.expand),
         backend_scale: scaled.then_some(back.backend_scale),
-        client_sack: false,
-        backend_sack: false,
         announced,
         // What the client announced is forgotten; this fits through any tunnel.
         mss: announced.min(DEFAULT_MSS_V6),

@@ -45,7 +45,6 @@ pub(super) struct Peer {
     pub(super) backend: Backend,
     pub(super) isn: Seq,
     pub(super) window_scale: Option<u8>,
-    pub(super) sack_permitted: bool,
     /// Its clock in the SYN-ACK and the latest since, where both ends have timestamps.
     pub(super) clock: Option<Clock>,
     /// The MSS that it announced.
@@ -180,7 +179,6 @@ impl Attempt {
             backend: self.backend,
             isn: segment.seq,
             window_scale: offered.window_scale.and(segment.options.window_scale),
-            sack_permitted: offered.sack_permitted && segment.options.sack_permitted,
             clock,
             announced: own,
             mss: own.min(offered.mss.unwrap_or(own)).max(SMALLEST_MSS),

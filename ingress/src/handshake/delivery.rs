@@ -59,8 +59,6 @@ pub(super) fn deliver(
         promised_scale: client.promised_scale(),
         client_scale: offered.window_scale,
         backend_scale: peer.window_scale,
-        client_sack: offered.sack_permitted,
-        backend_sack: peer.sack_permitted,
         announced: peer.announced,
         mss: peer.mss,
         ts_delta: client

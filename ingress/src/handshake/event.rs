@@ -297,10 +297,6 @@ pub struct Splice {
     pub client_scale: Option<u8>,
     /// The scale of the backend's windows; `None`: it refused scaling.
     pub backend_scale: Option<u8>,
-    /// The client was told that it may send SACK.
-    pub client_sack: bool,
-    /// The backend agreed to SACK.
-    pub backend_sack: bool,
     /// The MSS that the backend announced.
     pub announced: u16,
     /// The largest segment that both ends and the tunnel take, in octets of options and data.

@@ -129,8 +129,6 @@ pub fn splice() -> Splice {
         promised_scale: Some(7),
         client_scale: Some(7),
         backend_scale: Some(7),
-        client_sack: true,
-        backend_sack: true,
         announced: 1440,
         mss: 1360,
         ts_delta: None,
