@@ -72,11 +72,6 @@ pub(super) fn flow_key(key: &BackendKey, half: &ToClient) -> ClientKey {
 pub(super) fn to_backend(tuple: ClientTuple, splice: &Splice, host: u32, now: u64) -> ToBackend {
     let (backend, source) = (splice.backend.address.ip().octets(), splice.backend.source.octets());
     let change = v6_sum(&backend, &source).plus(Sum(u32::from(!v4_sum(tuple).fold())));
-    // Where the backend refused scaling it takes the client's windows at their word.
-    let expand = match (splice.backend_scale, splice.client_scale) {
-        (None, Some(scale)) => scale,
-        (Some(_), _) | (None, None) => 0,
-    };
     ToBackend {
         packets: 0,
         bytes: 0,
@@ -89,7 +84,7 @@ pub(super) fn to_backend(tuple: ClientTuple, splice: &Splice, host: u32, now: u6
         host,
         address_change: change.fold(),
         site: splice.backend.site,
-        expand,
+        expand: splice.expand(),
         closing: 0,
         timestamps: u8::from(splice.ts_delta.is_some()),
         announced_mss: ToBackend::encode_mss(splice.announced),

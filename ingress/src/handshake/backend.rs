@@ -210,7 +210,7 @@ impl Attempt {
     ) -> Reached {
         if segment.has(Flags::SYN) {
             // It has not heard from us yet.
-            self.push(client, request(client, &peer, answered), turn);
+            self.push(client, peer.request(client, answered), turn);
             return Reached::Waiting;
         }
         if segment.seq != peer.isn.plus(1 + answered as u32) {
@@ -269,7 +269,7 @@ impl Attempt {
     fn send(&mut self, client: &Client, turn: &mut Turn<'_>) {
         let segment = match &self.state {
             State::SynSent => self.syn(client),
-            State::Preamble { peer, answered } => request(client, peer, *answered),
+            State::Preamble { peer, answered } => peer.request(client, *answered),
         };
         self.next = turn.now + SYN_WAITS[self.tries.min(SYN_WAITS.len() - 1)];
         self.tries += 1;
@@ -292,26 +292,31 @@ impl Attempt {
     }
 }
 
-fn request(client: &Client, peer: &Peer, answered: usize) -> Segment {
-    Segment {
-        seq: client.stream.base().plus((answered * REQUEST_LEN) as u32),
-        ack: peer.isn.plus(1 + answered as u32),
-        flags: Flags::ACK.with(Flags::PSH),
-        window: peer.window(client),
-        options: SynOptions::default(),
-        timestamps: peer.timestamps(client),
-        payload: client.requests[answered].octets().to_vec(),
-    }
-}
-
 impl Peer {
     /// The client's window as this backend reads it.
-    pub(super) fn window(&self, client: &Client) -> u16 {
+    fn window(&self, client: &Client) -> u16 {
         if self.window_scale.is_some() { client.window } else { client.unscaled_window() }
     }
 
+    /// A segment in the client's name, after so many answered requests.
+    pub(super) fn segment(&self, client: &Client, answered: usize, payload: Vec<u8>) -> Segment {
+        Segment {
+            seq: client.stream.base().plus((answered * REQUEST_LEN) as u32),
+            ack: self.isn.plus(1 + answered as u32),
+            flags: Flags::ACK.with(Flags::PSH),
+            window: self.window(client),
+            options: SynOptions::default(),
+            timestamps: self.timestamps(client),
+            payload,
+        }
+    }
+
+    fn request(&self, client: &Client, answered: usize) -> Segment {
+        self.segment(client, answered, client.requests[answered].octets().to_vec())
+    }
+
     /// What segments in the client's name carry.
-    pub(super) fn timestamps(&self, client: &Client) -> Option<Timestamps> {
+    fn timestamps(&self, client: &Client) -> Option<Timestamps> {
         let (ours, theirs) = client.timestamps.zip(self.clock)?;
         Some(Timestamps { value: ours.echo, echo: theirs.latest })
     }

@@ -76,6 +76,13 @@ impl Client {
         self.acknowledged
     }
 
+    /// Octets that a backend must get from us, in its stream after the PostgreSQL preamble. A FIN that was acknowledged
+    /// with them is the client's to repeat.
+    pub(super) fn owed(&self) -> usize {
+        let acknowledged = self.acknowledged.min(self.stream.len()) as usize;
+        acknowledged.saturating_sub(self.preamble())
+    }
+
     pub(super) fn promised_scale(&self) -> Option<u8> {
         self.promised_scale
     }

@@ -1,21 +1,17 @@
-//! The splice itself, and what we owe the backend after it: octets that the client won't send again.
+//! What we owe the backend after the splice: octets that the client won't send again.
 
 use std::time::{Duration, Instant};
 
-use ingress_common::{
-    ip::IPV6_LEAST_MTU,
-    splice::rescale,
-    tcp::{Flags, HEADERS_V6, Seq, SynOptions, Timestamps},
-};
+use ingress_common::ip::IPV6_LEAST_MTU;
+use ingress_common::tcp::{Flags, HEADERS_V6, Seq};
 
 use super::backend::Peer;
 use super::client::Client;
-use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Sender, Splice, Turn};
+use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Splice, Turn};
 use crate::postgres::{REQUEST_LEN, preamble};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
 const TRIES: u32 = 6;
-const CLOSING: Flags = Flags::FIN.with(Flags::RST);
 
 /// A spliced connection whose backend has not confirmed everything yet.
 #[derive(Debug)]
@@ -29,6 +25,7 @@ pub(super) struct Delivery {
     next: Instant,
 }
 
+/// How far it is after an event.
 #[derive(Debug)]
 pub(super) enum Delivered {
     Waiting,
@@ -36,58 +33,38 @@ pub(super) enum Delivered {
     Failed(Outcome),
 }
 
-/// Writes the flow and replays what the client has sent. Returns the splice, and what is owed.
-pub(super) fn deliver(
+/// What a connection is once its flow has been installed.
+#[derive(Debug)]
+pub(super) enum Installed {
+    /// Nothing is owed to the backend.
+    Settled(Box<Splice>),
+    Owing(Delivery),
+}
+
+/// Installs the flow and replays what the client has sent.
+pub(super) fn install(
     client: &Client,
     peer: &Peer,
     host: HostName,
     elapsed: Duration,
     turn: &mut Turn<'_>,
-) -> Result<Delivery, Box<Splice>> {
-    let begin = client.preamble();
-    let seq = client.stream.base().plus(begin as u32);
-    // A FIN that came with the octets is the client's to repeat.
-    let until = client.acknowledged().min(client.stream.len()) as usize;
-    let owed = &client.stream.octets()[begin..until.max(begin)];
-    let offered = client.options(peer.backend.mss_limit);
-    let splice = Box::new(Splice {
-        backend: peer.backend,
-        host,
-        client_isn: client.isn(),
-        cookie: client.cookie,
-        backend_isn: peer.isn,
-        promised_scale: client.promised_scale(),
-        client_scale: offered.window_scale,
-        backend_scale: peer.window_scale,
-        announced: peer.announced,
-        mss: peer.mss,
-        ts_delta: client
-            .timestamps
-            .zip(peer.clock)
-            .map(|(ours, theirs)| ours.value.wrapping_sub(theirs.first)),
-        watch: (!owed.is_empty()).then(|| seq.plus(owed.len() as u32)),
-    });
-    if !owed.is_empty() && client.timestamps.is_some() {
+) -> Installed {
+    let owed = client.owed();
+    let splice = Box::new(Splice::new(client, peer, host));
+    if owed > 0 && client.timestamps.is_some() {
         // Whoever has to repeat it may not show the backend an older clock than this (RFC 7323 §5.2).
         client.owe(turn.out);
     }
     turn.out.push(Action::Install { tuple: client.tuple, splice: splice.clone() });
-    let mut whole = Segment {
-        seq,
-        ack: peer.isn.plus(1 + client.requests.len() as u32),
-        flags: Flags::ACK.with(Flags::PSH),
-        window: peer.window(client),
-        options: SynOptions::default(),
-        timestamps: peer.timestamps(client),
-        payload: client.stream.octets()[begin..].to_vec(),
-    };
-    splice.send_to_backend(client.tuple, &whole, turn.out);
-    if owed.is_empty() {
-        return Err(splice);
+    let octets = client.stream.octets()[client.preamble()..].to_vec();
+    let mut sent = peer.segment(client, client.requests.len(), octets);
+    splice.send_to_backend(client.tuple, &sent, turn.out);
+    if owed == 0 {
+        return Installed::Settled(splice);
     }
-    whole.payload.truncate(owed.len());
+    sent.payload.truncate(owed);
     let next = turn.now + FIRST_RETRY;
-    Ok(Delivery { splice, elapsed: Some(elapsed), owed: whole, tries: 1, next })
+    Installed::Owing(Delivery { splice, elapsed: Some(elapsed), owed: sent, tries: 1, next })
 }
 
 impl Delivery {
@@ -99,8 +76,10 @@ impl Delivery {
         turn: &mut Turn<'_>,
     ) -> Self {
         let requests = preamble(&owed.octets);
-        let timestamps =
-            owed.timestamps.filter(|_| splice.ts_delta.is_some()).map(|at| splice.to_backend(at));
+        let timestamps = owed
+            .timestamps
+            .filter(|_| splice.ts_delta.is_some())
+            .map(|at| splice.stamps_to_backend(at));
         let whole = Segment {
             seq: splice.client_isn.plus(1 + (requests * REQUEST_LEN) as u32),
             ack: splice.backend_isn.plus(1 + requests as u32),
@@ -128,7 +107,7 @@ impl Delivery {
             turn.out.push(Action::Uninstall { tuple });
             let to_client = self.owed.ack.plus(self.splice.delta());
             let stamps =
-                self.owed.mirrored_timestamps().map(|stamps| self.splice.to_client(stamps));
+                self.owed.mirrored_timestamps().map(|stamps| self.splice.stamps_to_client(stamps));
             let segment = Segment::reset(to_client, Some(self.owed.end())).stamped(stamps);
             turn.out.push(Action::ToClient { tuple, segment });
             let segment = Segment::reset(self.owed.seq, None).stamped(self.owed.timestamps);
@@ -161,75 +140,5 @@ impl Delivery {
             self.owed.seq = ack;
         }
         Delivered::Waiting
-    }
-}
-
-impl Splice {
-    /// A backend that refused scaling takes windows at their word.
-    fn window_to_backend(&self, window: u16) -> u16 {
-        match (self.backend_scale, self.client_scale) {
-            (None, Some(scale)) => rescale(window, scale, 0),
-            (Some(_), _) | (None, None) => window,
-        }
-    }
-
-    fn to_backend(&self, stamps: Timestamps) -> Timestamps {
-        Timestamps { echo: stamps.echo.wrapping_sub(self.ts_delta.unwrap_or(0)), ..stamps }
-    }
-
-    fn to_client(&self, stamps: Timestamps) -> Timestamps {
-        Timestamps { value: stamps.value.wrapping_add(self.ts_delta.unwrap_or(0)), ..stamps }
-    }
-
-    /// Cuts a segment with any amount of data to what both ends and the tunnel take.
-    fn cut(&self, segment: &Segment) -> impl Iterator<Item = Segment> {
-        let options = segment.timestamps.map_or(0, |_| Timestamps::LEN);
-        segment.cut(usize::from(self.mss) - options)
-    }
-
-    fn send_to_backend(&self, tuple: ClientTuple, segment: &Segment, out: &mut Vec<Action>) {
-        let backend = self.backend;
-        let pieces = self.cut(segment);
-        out.extend(pieces.map(|segment| Action::ToBackend { tuple, backend, segment }));
-    }
-
-    /// Passes on a client's segment that was handed up before the flow stood.
-    pub(super) fn pass_to_backend(
-        &self,
-        tuple: ClientTuple,
-        mut segment: Segment,
-        out: &mut Vec<Action>,
-    ) {
-        let closes = segment.flags.intersects(CLOSING);
-        if segment.has(Flags::SYN) || (segment.payload.is_empty() && !closes) {
-            return;
-        }
-        segment.ack = segment.ack.minus(self.delta());
-        segment.timestamps = segment.timestamps.map(|stamps| self.to_backend(stamps));
-        segment.window = self.window_to_backend(segment.window);
-        self.send_to_backend(tuple, &segment, out);
-        if closes {
-            out.push(Action::Closing { tuple, sender: Sender::Client, flags: segment.flags });
-        }
-    }
-
-    /// Passes on a backend's segment that was handed up before the flow stood.
-    pub(super) fn pass_to_client(
-        &self,
-        tuple: ClientTuple,
-        mut segment: Segment,
-        out: &mut Vec<Action>,
-    ) {
-        if segment.has(Flags::SYN) {
-            return;
-        }
-        segment.seq = segment.seq.plus(self.delta());
-        segment.timestamps = segment.timestamps.map(|stamps| self.to_client(stamps));
-        let [from, to] = [self.backend_scale, self.promised_scale].map(|scale| scale.unwrap_or(0));
-        segment.window = rescale(segment.window, from, to);
-        out.extend(self.cut(&segment).map(|segment| Action::ToClient { tuple, segment }));
-        if segment.flags.intersects(CLOSING) {
-            out.push(Action::Closing { tuple, sender: Sender::Backend, flags: segment.flags });
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
-use super::{Outcome, Segment};
+use super::{Outcome, Segment, Splice};
 use crate::fairness::Neighbourhood;
 use crate::sni::HostName;
 
@@ -276,45 +276,4 @@ pub enum Action {
         /// From the first octets of the client to the decision, where this daemon has seen both.
         elapsed: Option<Duration>,
     },
-}
-
-/// Two halves of a connection, ready to become one flow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Splice {
-    /// The server.
-    pub backend: Backend,
-    /// The name that the client asked for, or the default.
-    pub host: HostName,
-    /// The client's initial sequence number, which the backend knows too.
-    pub client_isn: Seq,
-    /// The initial sequence number that the client knows.
-    pub cookie: Seq,
-    /// The initial sequence number that the backend chose.
-    pub backend_isn: Seq,
-    /// The window scale that the client was promised; `None`: no scaling on the client's side.
-    pub promised_scale: Option<u8>,
-    /// The scale of the client's windows, where scaling is on.
-    pub client_scale: Option<u8>,
-    /// The scale of the backend's windows; `None`: it refused scaling.
-    pub backend_scale: Option<u8>,
-    /// The MSS that the backend announced.
-    pub announced: u16,
-    /// The largest segment that both ends and the tunnel take, in octets of options and data.
-    pub mss: u16,
-    /// Where both ends have timestamps: what to add to the backend's for the client, which was shown another
-    /// clock in our SYN-ACK.
-    pub ts_delta: Option<u32>,
-    /// Report the first backend acknowledgment that covers this number.
-    pub watch: Option<Seq>,
-}
-
-impl Splice {
-    /// How far beyond the watched number an acknowledgment is believed, in octets.
-    pub const WATCH_RANGE: u32 = ingress_common::maps::WATCH_RANGE;
-
-    /// What to add to the backend's sequence numbers for the client.
-    #[must_use]
-    pub fn delta(&self) -> u32 {
-        self.cookie.0.wrapping_sub(self.backend_isn.0)
-    }
 }

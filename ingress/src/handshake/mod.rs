@@ -24,17 +24,18 @@ mod reading;
 mod recent;
 mod refusal;
 mod segment;
+mod splice;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use event::{
     Action, Admission, Backend, ClientTuple, Event, Owed, Promise, Protocol, ResolveError, Sender,
-    Splice,
 };
 pub use limits::Limits;
 pub use outcome::Outcome;
 pub use segment::Segment;
+pub use splice::Splice;
 
 use connection::{Connection, End};
 use limits::{Held, Ledger};

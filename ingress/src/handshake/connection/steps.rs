@@ -5,7 +5,7 @@ use ingress_common::tcp::Seq;
 use super::{Connection, End, Phase};
 use crate::handshake::backend::Reached;
 use crate::handshake::client::Reset;
-use crate::handshake::delivery::{Delivered, Delivery, deliver};
+use crate::handshake::delivery::{Delivered, Delivery, Installed, install};
 use crate::handshake::reading::Read;
 use crate::handshake::recent::Epitaph;
 use crate::handshake::refusal::Lingering;
@@ -48,12 +48,14 @@ impl Connection {
         // `Resolve` was the only way here.
         let host = self.host.clone()?;
         let elapsed = turn.now - self.started;
-        match deliver(&self.client, &peer, host, elapsed, turn) {
-            Ok(delivery) => {
+        match install(&self.client, &peer, host, elapsed, turn) {
+            Installed::Owing(delivery) => {
                 self.phase = Phase::Delivering(delivery);
                 None
             }
-            Err(splice) => Some(self.end(Outcome::Spliced, Epitaph::Spliced(splice), turn)),
+            Installed::Settled(splice) => {
+                Some(self.end(Outcome::Spliced, Epitaph::Spliced(splice), turn))
+            }
         }
     }
 
