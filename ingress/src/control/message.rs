@@ -81,7 +81,7 @@ pub enum Response {
     Explanation(Explanation),
     /// The request cannot be fulfilled.
     Error {
-        /// What is to blame.
+        /// What kind of failure.
         kind: ErrorKind,
         /// What is wrong and what to do.
         message: String,

@@ -99,7 +99,7 @@ impl Resolver {
         self.lookup_by(None, name).await
     }
 
-    /// The same for a client, whose neighbourhood has only a share of the queries.
+    /// [`Self::lookup`] for a client, whose neighbourhood has only a share of the queries.
     pub async fn lookup_for(&self, client: Ipv4Addr, name: &str) -> Answer {
         self.lookup_by(Some(Neighbourhood::of(client)), name).await
     }

@@ -9,7 +9,7 @@ use super::{Outcome, Segment, Splice};
 use crate::fairness::Neighbourhood;
 use crate::sni::HostName;
 
-/// The IPv4 side of a connection; names it everywhere.
+/// The IPv4 side of a connection, by which it is known everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientTuple {
     /// The client's address and port.
@@ -101,7 +101,7 @@ pub enum ResolveError {
 pub enum Event {
     /// A segment from a client.
     Client {
-        /// Whose.
+        /// The connection.
         tuple: ClientTuple,
         /// The segment.
         segment: Segment,
@@ -126,7 +126,7 @@ pub enum Event {
     },
     /// A router on the way to the backend of a watched [`Splice`] has no room for what we sent.
     TooBig {
-        /// Whose flow.
+        /// The connection.
         tuple: ClientTuple,
         /// What it has room for, IPv6 header included.
         mtu: u32,
@@ -146,7 +146,7 @@ pub enum Event {
     /// since an older connection on the tuple may still send; and keep watching until this event is sure to arrive:
     /// without it a good connection is given up.
     BackendAcked {
-        /// Whose flow.
+        /// The connection.
         tuple: ClientTuple,
         /// The acknowledgment number, in the client's sequence space.
         ack: Seq,
@@ -188,64 +188,64 @@ pub struct Owed {
 pub enum Action {
     /// Mark the client tuple as pending, and delete the flow that an older connection left on it.
     Pend {
-        /// Which.
+        /// The connection.
         tuple: ClientTuple,
     },
     /// Look a name up and answer with [`Event::Resolved`].
     Resolve {
-        /// For whom.
+        /// The connection.
         tuple: ClientTuple,
         /// The name.
         host: HostName,
     },
     /// Mark the backend tuple as expected.
     Expect {
-        /// For whom.
+        /// The connection.
         tuple: ClientTuple,
         /// Where the answer comes from.
         backend: Backend,
     },
     /// Take that mark back.
     Unexpect {
-        /// For whom.
+        /// The connection.
         tuple: ClientTuple,
         /// Where no answer is awaited any more.
         backend: Backend,
     },
-    /// Put down what the client will not send again, before it hears so: should this daemon go, the next one begins
-    /// with that ([`super::Handshakes::resume`]). Replaces what was put down before; [`Self::Finish`] ends it.
+    /// Store what the client will not send again, before it is acknowledged: if this daemon ends, the next one begins
+    /// with that ([`super::Handshakes::resume`]). Replaces what was stored before; [`Self::Finish`] ends it.
     Owe {
-        /// Whose.
+        /// The connection.
         tuple: ClientTuple,
-        /// All of it.
+        /// Everything that has been acknowledged.
         owed: Owed,
     },
     /// Send a segment to the client.
     ToClient {
-        /// To whom.
+        /// The connection.
         tuple: ClientTuple,
         /// The segment.
         segment: Segment,
     },
     /// Send a segment to a backend, from the client's NAT46 source.
     ToBackend {
-        /// On whose behalf.
+        /// The connection.
         tuple: ClientTuple,
-        /// To whom.
+        /// The backend, and the client's address there.
         backend: Backend,
         /// The segment.
         segment: Segment,
     },
-    /// Promise this no more on the port: a backend lacks it.
+    /// Stop promising this on the port: a backend lacks it.
     Withdraw {
-        /// Whose handshake showed it, by the port.
+        /// The connection that showed it, on the port in question.
         tuple: ClientTuple,
-        /// What.
+        /// What the backend lacks.
         promise: Promise,
     },
     /// Write the two flow entries, then take the pending and expected marks back.
     Install {
-        /// Whose.
+        /// The connection.
         tuple: ClientTuple,
         /// What to write.
         splice: Box<Splice>,
@@ -262,12 +262,12 @@ pub enum Action {
     },
     /// Delete the flow that this connection installed: its backend stopped answering.
     Uninstall {
-        /// Whose.
+        /// The connection.
         tuple: ClientTuple,
     },
     /// Take every mark back and count the outcome: the machine asks nothing more about this connection.
     Finish {
-        /// Whose.
+        /// The connection.
         tuple: ClientTuple,
         /// How it ended.
         outcome: Outcome,

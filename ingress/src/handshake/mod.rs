@@ -51,7 +51,7 @@ struct Turn<'a> {
 /// A handshake in progress, for lists.
 #[derive(Clone, Copy, Debug)]
 pub struct InProgress<'a> {
-    /// Whose.
+    /// The connection.
     pub tuple: ClientTuple,
     /// The name, once it is known.
     pub host: Option<&'a HostName>,

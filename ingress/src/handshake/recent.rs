@@ -1,6 +1,6 @@
 //! What to answer to segments that were under way when their handshake ended.
 //!
-//! A cookie stays valid for a minute or more: without this memory, a client's late retransmission would begin the
+//! A cookie stays valid for minutes: without this memory, a client's late retransmission would begin the
 //! finished handshake anew, and tear the flow down that it led to.
 
 use std::collections::hash_map::Entry;

@@ -47,7 +47,7 @@ impl Segment {
         self.seq.plus(self.payload.len() as u32)
     }
 
-    /// The same in segments of at most `room` octets of data. What ends the data stays at its end: PSH, FIN and RST.
+    /// The segment in pieces of at most `room` octets of data. PSH, FIN and RST stay with the last one.
     pub(super) fn cut(&self, room: usize) -> impl Iterator<Item = Self> {
         let last = self.payload.len().saturating_sub(1) / room;
         (0..=last).map(move |index| {
