@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ingress_common::tcp::{DEFAULT_MSS_V6, Flags, Seq, SynOptions, Timestamps};
 
 use super::client::Client;
-use super::{Action, Backend, Limits, Outcome, Promise, Segment, Turn};
+use super::{Action, Backend, Context, Limits, Outcome, Promise, Segment};
 use crate::postgres::REQUEST_LEN;
 
 /// A SYN is repeated after these waits, then after the last one again and again.
@@ -14,8 +14,8 @@ const SYN_WAITS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(700), Duration::from_millis(1000)];
 /// Nobody means less, and timestamps have to fit.
 const SMALLEST_MSS: u16 = 64;
-/// How often an old connection on the backend's tuple is reset before the SYN's own timer has to do.
-const CLEARINGS: u8 = 8;
+/// How many resets a backend is sent for old connections on the tuple; after that, only the SYN is repeated.
+const MOST_OLD_RESETS: u8 = 8;
 
 /// The way through the candidates.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Attempt {
     tries: usize,
     next: Instant,
     give_up: Instant,
-    clearings: u8,
+    old_resets: u8,
 }
 
 #[derive(Debug)]
@@ -71,21 +71,14 @@ impl Attempt {
     pub(super) fn start(
         backends: Vec<Backend>,
         client: &Client,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Self> {
         let mut others = VecDeque::from(backends);
         let backend = others.pop_front()?;
         let state = State::SynSent;
-        let mut attempt = Self {
-            backend,
-            others,
-            state,
-            tries: 0,
-            next: turn.now,
-            give_up: turn.now,
-            clearings: 0,
-        };
-        attempt.open(client, turn);
+        let mut attempt =
+            Self { backend, others, state, tries: 0, next: cx.now, give_up: cx.now, old_resets: 0 };
+        attempt.open(client, cx);
         Some(attempt)
     }
 
@@ -97,21 +90,21 @@ impl Attempt {
         self.next.min(self.give_up)
     }
 
-    pub(super) fn on_timeout(&mut self, client: &Client, turn: &mut Turn<'_>) -> Reached {
-        if turn.now >= self.give_up {
-            self.reset(client, turn);
-            return self.fail(Outcome::BackendSilent, client, turn);
+    pub(super) fn on_timeout(&mut self, client: &Client, cx: &mut Context<'_>) -> Reached {
+        if cx.now >= self.give_up {
+            self.reset(client, cx);
+            return self.fail(Outcome::BackendSilent, client, cx);
         }
-        if turn.now >= self.next {
-            self.send(client, turn);
+        if cx.now >= self.next {
+            self.send(client, cx);
         }
         Reached::Waiting
     }
 
     /// An ICMPv6 error counts only for a SYN: later it may be an accident of the route (RFC 5927 §5.2).
-    pub(super) fn on_unreachable(&mut self, client: &Client, turn: &mut Turn<'_>) -> Reached {
+    pub(super) fn on_unreachable(&mut self, client: &Client, cx: &mut Context<'_>) -> Reached {
         match self.state {
-            State::SynSent => self.fail(Outcome::BackendUnreachable, client, turn),
+            State::SynSent => self.fail(Outcome::BackendUnreachable, client, cx),
             State::Preamble { .. } => Reached::Waiting,
         }
     }
@@ -120,45 +113,45 @@ impl Attempt {
         &mut self,
         segment: &Segment,
         client: &Client,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Reached {
         match self.state {
-            State::SynSent => self.on_syn_sent(segment, client, turn),
+            State::SynSent => self.on_syn_sent(segment, client, cx),
             State::Preamble { peer, answered } => {
-                self.on_preamble(segment, peer, answered, client, turn)
+                self.on_preamble(segment, peer, answered, client, cx)
             }
         }
     }
 
     /// Tells the current candidate that nothing comes any more.
-    pub(super) fn reset(&self, client: &Client, turn: &mut Turn<'_>) {
+    pub(super) fn reset(&self, client: &Client, cx: &mut Context<'_>) {
         let sent = match self.state {
             State::SynSent => 0,
             State::Preamble { answered, .. } => (answered + 1) * REQUEST_LEN,
         };
-        self.push(client, Segment::reset(client.stream.base().plus(sent as u32), None), turn);
+        self.push(client, Segment::reset(client.stream.base().plus(sent as u32), None), cx);
     }
 
     /// RFC 9293 §3.10.7.3, except that a SYN alone means nothing here.
-    fn on_syn_sent(&mut self, segment: &Segment, client: &Client, turn: &mut Turn<'_>) -> Reached {
+    fn on_syn_sent(&mut self, segment: &Segment, client: &Client, cx: &mut Context<'_>) -> Reached {
         if !segment.has(Flags::ACK) {
             return Reached::Waiting;
         }
         let expected = segment.ack == client.stream.base();
         if segment.has(Flags::RST) {
             return if expected {
-                self.fail(Outcome::BackendRefused, client, turn)
+                self.fail(Outcome::BackendRefused, client, cx)
             } else {
                 Reached::Waiting
             };
         }
         if !(segment.has(Flags::SYN) && expected) {
-            self.clear(segment.ack, client, turn);
+            self.reset_old(segment.ack, client, cx);
             return Reached::Waiting;
         }
         let offered = client.options(self.backend.mss_limit);
         let mut withdraw = |promise| {
-            turn.out.push(Action::Withdraw { tuple: client.tuple, promise });
+            cx.out.push(Action::Withdraw { tuple: client.tuple, promise });
         };
         if offered.sack_permitted && !segment.options.sack_permitted {
             withdraw(Promise::Sack);
@@ -170,8 +163,8 @@ impl Attempt {
             }
             (Some(_), None) => {
                 withdraw(Promise::Timestamps);
-                self.reset(client, turn);
-                return self.fail(Outcome::BackendWithoutTimestamps, client, turn);
+                self.reset(client, cx);
+                return self.fail(Outcome::BackendWithoutTimestamps, client, cx);
             }
         };
         let own = segment.options.mss.unwrap_or(DEFAULT_MSS_V6).max(SMALLEST_MSS);
@@ -186,17 +179,17 @@ impl Attempt {
         if client.requests.is_empty() {
             return Reached::Peer(peer);
         }
-        self.ask(peer, 0, client, turn);
+        self.ask(peer, 0, client, cx);
         Reached::Waiting
     }
 
     /// The tuple still belongs to an older connection (RFC 9293 §3.5.1): its end answers with its own numbers, takes
     /// a reset with exactly these, and then the SYN gets through.
-    fn clear(&mut self, ack: Seq, client: &Client, turn: &mut Turn<'_>) {
-        if self.clearings < CLEARINGS {
-            self.clearings += 1;
-            self.push(client, Segment::reset(ack, None), turn);
-            self.push(client, self.syn(client), turn);
+    fn reset_old(&mut self, ack: Seq, client: &Client, cx: &mut Context<'_>) {
+        if self.old_resets < MOST_OLD_RESETS {
+            self.old_resets += 1;
+            self.push(client, Segment::reset(ack, None), cx);
+            self.push(client, self.syn(client), cx);
         }
     }
 
@@ -206,11 +199,11 @@ impl Attempt {
         peer: Peer,
         answered: usize,
         client: &Client,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Reached {
         if segment.has(Flags::SYN) {
             // It has not heard from us yet.
-            self.push(client, peer.request(client, answered), turn);
+            self.push(client, peer.request(client, answered), cx);
             return Reached::Waiting;
         }
         if segment.seq != peer.isn.plus(1 + answered as u32) {
@@ -219,46 +212,46 @@ impl Attempt {
         let peer = peer.having_heard(segment);
         self.state = State::Preamble { peer, answered };
         if segment.has(Flags::RST) {
-            return self.fail(Outcome::BackendRefused, client, turn);
+            return self.fail(Outcome::BackendRefused, client, cx);
         }
         if segment.payload == [client.requests[answered].answer()] {
             let answered = answered + 1;
             if answered == client.requests.len() {
                 return Reached::Peer(peer);
             }
-            self.ask(peer, answered, client, turn);
+            self.ask(peer, answered, client, cx);
             return Reached::Waiting;
         }
         if segment.payload.is_empty() && !segment.has(Flags::FIN) {
             return Reached::Waiting;
         }
         // Another answer, or more than the answer, which nothing would have protected (CVE-2021-23222).
-        self.reset(client, turn);
-        self.fail(Outcome::BackendWithoutTls, client, turn)
+        self.reset(client, cx);
+        self.fail(Outcome::BackendWithoutTls, client, cx)
     }
 
-    fn fail(&mut self, outcome: Outcome, client: &Client, turn: &mut Turn<'_>) -> Reached {
+    fn fail(&mut self, outcome: Outcome, client: &Client, cx: &mut Context<'_>) -> Reached {
         let Some(next) = self.others.pop_front() else { return Reached::Nobody(outcome) };
-        turn.out.push(Action::Unexpect { tuple: client.tuple, backend: self.backend });
+        cx.out.push(Action::Unexpect { tuple: client.tuple, backend: self.backend });
         self.backend = next;
-        self.open(client, turn);
+        self.open(client, cx);
         Reached::Waiting
     }
 
-    fn open(&mut self, client: &Client, turn: &mut Turn<'_>) {
+    fn open(&mut self, client: &Client, cx: &mut Context<'_>) {
         self.state = State::SynSent;
         self.tries = 0;
-        self.clearings = 0;
-        self.give_up = turn.now + self.patience(turn.limits);
-        turn.out.push(Action::Expect { tuple: client.tuple, backend: self.backend });
-        self.send(client, turn);
+        self.old_resets = 0;
+        self.give_up = cx.now + self.patience(cx.limits);
+        cx.out.push(Action::Expect { tuple: client.tuple, backend: self.backend });
+        self.send(client, cx);
     }
 
-    fn ask(&mut self, peer: Peer, answered: usize, client: &Client, turn: &mut Turn<'_>) {
+    fn ask(&mut self, peer: Peer, answered: usize, client: &Client, cx: &mut Context<'_>) {
         self.state = State::Preamble { peer, answered };
         self.tries = 0;
-        self.give_up = turn.now + self.patience(turn.limits);
-        self.send(client, turn);
+        self.give_up = cx.now + self.patience(cx.limits);
+        self.send(client, cx);
     }
 
     fn patience(&self, limits: &Limits) -> Duration {
@@ -266,18 +259,18 @@ impl Attempt {
     }
 
     /// Sends what the state is waiting for an answer to.
-    fn send(&mut self, client: &Client, turn: &mut Turn<'_>) {
+    fn send(&mut self, client: &Client, cx: &mut Context<'_>) {
         let segment = match &self.state {
             State::SynSent => self.syn(client),
             State::Preamble { peer, answered } => peer.request(client, *answered),
         };
-        self.next = turn.now + SYN_WAITS[self.tries.min(SYN_WAITS.len() - 1)];
+        self.next = cx.now + SYN_WAITS[self.tries.min(SYN_WAITS.len() - 1)];
         self.tries += 1;
-        self.push(client, segment, turn);
+        self.push(client, segment, cx);
     }
 
-    fn push(&self, client: &Client, segment: Segment, turn: &mut Turn<'_>) {
-        turn.out.push(Action::ToBackend { tuple: client.tuple, backend: self.backend, segment });
+    fn push(&self, client: &Client, segment: Segment, cx: &mut Context<'_>) {
+        cx.out.push(Action::ToBackend { tuple: client.tuple, backend: self.backend, segment });
     }
 
     fn syn(&self, client: &Client) -> Segment {

@@ -9,13 +9,14 @@ use super::stream::{CAPACITY, Stream};
 use super::{Action, Admission, ClientTuple, Owed, Segment};
 use crate::postgres::{REQUEST_LEN, Request};
 
-/// What [`Client::judge_reset`] thinks of an RST.
+/// Where the sequence number of an RST lies (RFC 5961 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reset {
-    Genuine,
-    /// In the window, but not where the next octet would be (RFC 5961 §3.2).
-    Doubtful,
-    Foreign,
+    /// Where the next octet would be.
+    Exact,
+    /// Elsewhere in the window: it is answered with a challenge acknowledgment.
+    InWindow,
+    Outside,
 }
 
 #[derive(Debug)]
@@ -115,13 +116,13 @@ impl Client {
 
     pub(super) fn judge_reset(&self, seq: Seq) -> Reset {
         let offset = seq.since(self.stream.base());
-        let genuine = [self.acknowledged, self.stream.covered(), self.stream.furthest()];
-        if genuine.iter().any(|&at| at as i32 == offset) {
-            Reset::Genuine
+        let exact = [self.acknowledged, self.stream.covered(), self.stream.furthest()];
+        if exact.iter().any(|&at| at as i32 == offset) {
+            Reset::Exact
         } else if (0..=CAPACITY as i32).contains(&offset) {
-            Reset::Doubtful
+            Reset::InWindow
         } else {
-            Reset::Foreign
+            Reset::Outside
         }
     }
 

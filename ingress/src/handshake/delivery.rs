@@ -7,7 +7,7 @@ use ingress_common::tcp::{Flags, HEADERS_V6, Seq};
 
 use super::backend::Peer;
 use super::client::Client;
-use super::{Action, ClientTuple, HostName, Outcome, Owed, Segment, Splice, Turn};
+use super::{Action, ClientTuple, Context, HostName, Outcome, Owed, Segment, Splice};
 use crate::postgres::{REQUEST_LEN, preamble};
 
 const FIRST_RETRY: Duration = Duration::from_millis(300);
@@ -47,33 +47,33 @@ pub(super) fn install(
     peer: &Peer,
     host: HostName,
     elapsed: Duration,
-    turn: &mut Turn<'_>,
+    cx: &mut Context<'_>,
 ) -> Installed {
     let owed = client.owed();
     let splice = Box::new(Splice::new(client, peer, host));
     if owed > 0 && client.timestamps.is_some() {
         // Whoever has to repeat it may not show the backend an older clock than this (RFC 7323 §5.2).
-        client.owe(turn.out);
+        client.owe(cx.out);
     }
-    turn.out.push(Action::Install { tuple: client.tuple, splice: splice.clone() });
+    cx.out.push(Action::Install { tuple: client.tuple, splice: splice.clone() });
     let octets = client.stream.octets()[client.preamble()..].to_vec();
     let mut sent = peer.segment(client, client.requests.len(), octets);
-    splice.send_to_backend(client.tuple, &sent, turn.out);
+    splice.send_to_backend(client.tuple, &sent, cx.out);
     if owed == 0 {
         return Installed::Settled(splice);
     }
     sent.payload.truncate(owed);
-    let next = turn.now + FIRST_RETRY;
+    let next = cx.now + FIRST_RETRY;
     Installed::Owing(Delivery { splice, elapsed: Some(elapsed), owed: sent, tries: 1, next })
 }
 
 impl Delivery {
     /// Goes on where an earlier daemon stood, and sends everything once more.
-    pub(super) fn take_up(
+    pub(super) fn resume(
         tuple: ClientTuple,
         splice: Box<Splice>,
         owed: &Owed,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Self {
         let requests = preamble(&owed.octets);
         let timestamps = owed
@@ -89,8 +89,8 @@ impl Delivery {
             payload: owed.octets[requests * REQUEST_LEN..].to_vec(),
             ..Segment::default()
         };
-        splice.send_to_backend(tuple, &whole, turn.out);
-        let next = turn.now + FIRST_RETRY;
+        splice.send_to_backend(tuple, &whole, cx.out);
+        let next = cx.now + FIRST_RETRY;
         Self { splice, elapsed: None, owed: whole, tries: 1, next }
     }
 
@@ -99,33 +99,33 @@ impl Delivery {
     }
 
     /// Sends everything owed again: the backend is the judge of what it still lacks.
-    pub(super) fn on_timeout(&mut self, tuple: ClientTuple, turn: &mut Turn<'_>) -> Delivered {
-        if turn.now < self.next {
+    pub(super) fn on_timeout(&mut self, tuple: ClientTuple, cx: &mut Context<'_>) -> Delivered {
+        if cx.now < self.next {
             return Delivered::Waiting;
         }
         if self.tries == TRIES {
-            turn.out.push(Action::Uninstall { tuple });
+            cx.out.push(Action::Uninstall { tuple });
             let to_client = self.owed.ack.plus(self.splice.delta());
             let stamps =
                 self.owed.mirrored_timestamps().map(|stamps| self.splice.stamps_to_client(stamps));
             let segment = Segment::reset(to_client, Some(self.owed.end())).stamped(stamps);
-            turn.out.push(Action::ToClient { tuple, segment });
+            cx.out.push(Action::ToClient { tuple, segment });
             let segment = Segment::reset(self.owed.seq, None).stamped(self.owed.timestamps);
-            turn.out.push(Action::ToBackend { tuple, backend: self.splice.backend, segment });
+            cx.out.push(Action::ToBackend { tuple, backend: self.splice.backend, segment });
             return Delivered::Failed(Outcome::BackendSilent);
         }
-        self.next = turn.now + FIRST_RETRY * 2u32.pow(self.tries);
+        self.next = cx.now + FIRST_RETRY * 2u32.pow(self.tries);
         self.tries += 1;
-        self.splice.send_to_backend(tuple, &self.owed, turn.out);
+        self.splice.send_to_backend(tuple, &self.owed, cx.out);
         Delivered::Waiting
     }
 
     /// The way is narrower than it looked: all of it goes again, in smaller pieces.
-    pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, turn: &mut Turn<'_>) {
+    pub(super) fn on_too_big(&mut self, tuple: ClientTuple, mtu: u32, cx: &mut Context<'_>) {
         let mss = mtu.max(IPV6_LEAST_MTU) - HEADERS_V6;
         if mss < self.splice.mss.into() {
             self.splice.mss = mss as u16;
-            self.splice.send_to_backend(tuple, &self.owed, turn.out);
+            self.splice.send_to_backend(tuple, &self.owed, cx.out);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sans-IO heart: from a client's first bytes to a spliced connection.
 //!
-//! Events and the time go in, actions come out. There is no socket, clock, map or task in this room. Read
+//! Events and the time go in, actions come out. There is no socket, clock, map or task in this module. Read
 //! `connection` first: it has the phases, and each phase has its file (`reading`, `backend`, `delivery`, `refusal`).
 //! `client` and `stream` are what all of them know about the client, `recent` is what stays of an ended connection.
 
@@ -42,7 +42,7 @@ use limits::{Held, Ledger};
 use recent::Recent;
 
 /// What every step of a handshake has at hand.
-struct Turn<'a> {
+struct Context<'a> {
     now: Instant,
     limits: &'a Limits,
     out: &'a mut Vec<Action>,
@@ -96,25 +96,23 @@ impl Handshakes {
                 self.recent.on_backend(tuple, from, segment, out);
             }
             Event::Backend { from, segment, .. } => {
-                self.with(now, tuple, out, |connection, turn| {
-                    connection.on_backend(from, segment, turn)
+                self.step(now, tuple, out, |connection, cx| {
+                    connection.on_backend(from, segment, cx)
                 });
             }
             Event::Unreachable { backend, .. } => {
-                self.with(now, tuple, out, |connection, turn| {
-                    connection.on_unreachable(backend, turn)
-                });
+                self.step(now, tuple, out, |connection, cx| connection.on_unreachable(backend, cx));
             }
             Event::TooBig { mtu, .. } => {
-                self.with(now, tuple, out, |connection, turn| connection.on_too_big(mtu, turn));
+                self.step(now, tuple, out, |connection, cx| connection.on_too_big(mtu, cx));
             }
             Event::Resolved { host, result, .. } => {
-                self.with(now, tuple, out, |connection, turn| {
-                    connection.on_resolved(&host, result, turn)
+                self.step(now, tuple, out, |connection, cx| {
+                    connection.on_resolved(&host, result, cx)
                 });
             }
             Event::BackendAcked { ack, .. } => {
-                self.with(now, tuple, out, |connection, _| connection.on_backend_acked(ack));
+                self.step(now, tuple, out, |connection, _| connection.on_backend_acked(ack));
             }
         }
     }
@@ -161,7 +159,7 @@ impl Handshakes {
     }
 
     /// Goes on with an earlier daemon's delivery of these octets, to the backend of a flow that stands.
-    pub fn take_up(
+    pub fn resume_delivery(
         &mut self,
         now: Instant,
         tuple: ClientTuple,
@@ -169,8 +167,8 @@ impl Handshakes {
         owed: Owed,
         out: &mut Vec<Action>,
     ) {
-        let mut turn = Turn { now, limits: &self.limits, out };
-        let connection = Connection::taken_up(tuple, splice, &owed, &mut turn);
+        let mut cx = Context { now, limits: &self.limits, out };
+        let connection = Connection::delivering(tuple, splice, &owed, &mut cx);
         self.ledger.change(tuple.neighbourhood(), Held::default(), connection.held());
         self.timeouts.insert((connection.timeout(), tuple));
         self.connections.insert(tuple, connection);
@@ -179,7 +177,7 @@ impl Handshakes {
 
     /// The flow of a connection was ended from outside: what is owed to its backend is owed no more.
     pub fn end_delivery(&mut self, now: Instant, tuple: ClientTuple, out: &mut Vec<Action>) {
-        self.with(now, tuple, out, |connection, _| connection.end_delivery());
+        self.step(now, tuple, out, |connection, _| connection.end_delivery());
     }
 
     /// Tells that the flow of a handshake that has just ended was not written, and that both ends were reset instead: what
@@ -202,7 +200,7 @@ impl Handshakes {
             if at > now {
                 break;
             }
-            self.with(now, tuple, out, Connection::on_timeout);
+            self.step(now, tuple, out, Connection::on_timeout);
         }
     }
 
@@ -245,8 +243,8 @@ impl Handshakes {
         let current = current.map(|client| client.cookie);
         if goes_on {
             let admission = admission.filter(|admission| Some(admission.cookie) == current);
-            self.with(now, tuple, out, |connection, turn| {
-                connection.on_client(admission.as_ref(), segment, turn)
+            self.step(now, tuple, out, |connection, cx| {
+                connection.on_client(admission.as_ref(), segment, cx)
             });
             return;
         }
@@ -280,9 +278,9 @@ impl Handshakes {
             self.timeouts.remove(&(old.timeout(), tuple));
             self.ledger.change(source, old.held(), Held::default());
             let (host, cookie) = (old.host.clone(), old.client.cookie);
-            let End { outcome, elapsed, epitaph } =
-                old.replace(&mut Turn { now, limits: &self.limits, out });
-            self.recent.remember(tuple, cookie, epitaph, self.limits.connections, now);
+            let End { outcome, elapsed, after } =
+                old.replace(&mut Context { now, limits: &self.limits, out });
+            self.recent.remember(tuple, cookie, after, self.limits.connections, now);
             out.push(Action::Finish { tuple, outcome, host, elapsed });
         }
         let one = Held { connections: 1, ..Held::default() };
@@ -295,29 +293,29 @@ impl Handshakes {
             return;
         }
         out.push(Action::Pend { tuple });
-        let turn = Turn { now, limits: &self.limits, out };
-        let connection = Connection::new(tuple, admission, &turn);
+        let cx = Context { now, limits: &self.limits, out };
+        let connection = Connection::new(tuple, admission, &cx);
         self.ledger.change(source, Held::default(), one);
         self.timeouts.insert((connection.timeout(), tuple));
         self.connections.insert(tuple, connection);
-        self.with(now, tuple, out, |connection, turn| {
-            connection.on_client(Some(admission), segment, turn)
+        self.step(now, tuple, out, |connection, cx| {
+            connection.on_client(Some(admission), segment, cx)
         });
     }
 
-    /// Lets a connection take a step, and draws the consequences for the table.
-    fn with(
+    /// Has a connection take a step, and updates the table accordingly.
+    fn step(
         &mut self,
         now: Instant,
         tuple: ClientTuple,
         out: &mut Vec<Action>,
-        step: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Option<End>,
+        step: impl FnOnce(&mut Connection, &mut Context<'_>) -> Option<End>,
     ) {
         let Some(connection) = self.connections.get_mut(&tuple) else { return };
-        let (before, held, source) =
+        let (old_timeout, held, source) =
             (connection.timeout(), connection.held(), tuple.neighbourhood());
         let done = out.len();
-        let mut end = step(connection, &mut Turn { now, limits: &self.limits, out });
+        let mut end = step(connection, &mut Context { now, limits: &self.limits, out });
         if end.is_none()
             && let Err(refused) = self.ledger.allows(&self.limits, source, held, connection.held())
         {
@@ -326,21 +324,22 @@ impl Handshakes {
             out.extend(
                 asked.into_iter().filter(|action| !matches!(action, Action::Resolve { .. })),
             );
-            end = connection.give_up(refused.into(), &mut Turn { now, limits: &self.limits, out });
+            end =
+                connection.give_up(refused.into(), &mut Context { now, limits: &self.limits, out });
         }
-        let after = connection.timeout();
+        let timeout = connection.timeout();
         self.ledger.change(source, held, connection.held());
-        if before != after || end.is_some() {
-            self.timeouts.remove(&(before, tuple));
-            self.timeouts.insert((after, tuple));
+        if old_timeout != timeout || end.is_some() {
+            self.timeouts.remove(&(old_timeout, tuple));
+            self.timeouts.insert((timeout, tuple));
         }
-        if let Some(End { outcome, elapsed, epitaph }) = end
+        if let Some(End { outcome, elapsed, after }) = end
             && let Some(connection) = self.connections.remove(&tuple)
         {
-            self.timeouts.remove(&(after, tuple));
+            self.timeouts.remove(&(timeout, tuple));
             self.ledger.change(source, connection.held(), Held::default());
             let (cookie, capacity) = (connection.client.cookie, self.limits.connections);
-            self.recent.remember(tuple, cookie, epitaph, capacity, now);
+            self.recent.remember(tuple, cookie, after, capacity, now);
             out.push(Action::Finish { tuple, outcome, host: connection.host, elapsed });
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ingress_common::tcp::{Flags, Seq};
 
 use super::client::Client;
-use super::{Admission, Outcome, Protocol, Segment, Turn};
+use super::{Admission, Context, Outcome, Protocol, Segment};
 use crate::postgres::{Opening, REQUEST_LEN, Request};
 use crate::sni::{HelloError, HelloReader, HostName, ServerName};
 
@@ -63,18 +63,18 @@ impl Reading {
         [self.acknowledge_at, doubt].into_iter().flatten().fold(self.deadline, Instant::min)
     }
 
-    pub(super) fn on_timeout(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Read {
-        if turn.now >= self.deadline {
+    pub(super) fn on_timeout(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Read {
+        if cx.now >= self.deadline {
             return Read::Refuse(Outcome::HelloTimeout);
         }
-        if let Some((base, _)) = self.doubtful.take_if(|(_, until)| turn.now >= *until) {
+        if let Some((base, _)) = self.doubtful.take_if(|(_, until)| cx.now >= *until) {
             client.stream.begin(base);
-            return self.advance(client, turn);
+            return self.advance(client, cx);
         }
-        if self.acknowledge_at.is_some_and(|at| turn.now >= at) {
+        if self.acknowledge_at.is_some_and(|at| cx.now >= at) {
             self.acknowledge_at = None;
             self.eager = true;
-            client.acknowledge(turn.out);
+            client.acknowledge(cx.out);
         }
         Read::Incomplete
     }
@@ -101,27 +101,27 @@ impl Reading {
         &mut self,
         client: &mut Client,
         segment: Segment,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Read {
         if client.stream.begun() && client.repeats(&segment) {
             match client.requests.last() {
                 // Our answer was lost, and with it the acknowledgment.
                 Some(request) if segment.ack.before(client.next()) => {
-                    client.say_again(vec![request.answer()], Flags::PSH, turn.out);
+                    client.say_again(vec![request.answer()], Flags::PSH, cx.out);
                 }
-                _ => client.repeat_acknowledgment(turn.out),
+                _ => client.repeat_acknowledgment(cx.out),
             }
         } else if client.stream.begun() && self.is_early(client, &segment) {
             return Read::Refuse(Outcome::EarlyData);
         }
         let fin = segment.has(Flags::FIN);
         client.stream.insert(segment.seq, segment.payload, fin);
-        let read = self.advance(client, turn);
+        let read = self.advance(client, cx);
         if read == Read::Incomplete {
             if client.stream.finished() {
                 return Read::Refuse(Outcome::ClientGone);
             }
-            self.plan_acknowledgment(client, turn);
+            self.plan_acknowledgment(client, cx);
         }
         read
     }
@@ -133,18 +133,18 @@ impl Reading {
         !client.requests.is_empty() && begin.before(segment.end()) && segment.ack != client.next()
     }
 
-    fn plan_acknowledgment(&mut self, client: &mut Client, turn: &mut Turn<'_>) {
+    fn plan_acknowledgment(&mut self, client: &mut Client, cx: &mut Context<'_>) {
         if client.stream.covered() == client.acknowledged() {
             return;
         }
         if self.eager {
-            client.acknowledge(turn.out);
+            client.acknowledge(cx.out);
         } else {
-            self.acknowledge_at.get_or_insert(turn.now + FIRST_ACKNOWLEDGMENT);
+            self.acknowledge_at.get_or_insert(cx.now + FIRST_ACKNOWLEDGMENT);
         }
     }
 
-    fn advance(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Read {
+    fn advance(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Read {
         while self.preamble {
             match Opening::read(&client.stream.octets()[client.preamble()..]) {
                 Opening::Incomplete => return Read::Incomplete,
@@ -155,7 +155,7 @@ impl Reading {
                         return Read::Refuse(Outcome::EarlyData);
                     }
                     client.requests.push(request);
-                    client.say(vec![request.answer()], Flags::PSH, turn.out);
+                    client.say(vec![request.answer()], Flags::PSH, cx.out);
                     self.acknowledge_at = None;
                     self.preamble = request != Request::Ssl;
                 }

@@ -15,8 +15,9 @@ use super::{Action, ClientTuple, Segment, Splice};
 /// Longer than a segment stays in the upcall's ring, and than a client's first retransmissions take.
 const MEMORY: Duration = Duration::from_secs(5);
 
+/// How segments are answered after the end of their handshake.
 #[derive(Debug)]
-pub(super) enum Epitaph {
+pub(super) enum AfterEnd {
     /// The flow stands; segments belong to the backend.
     Spliced(Box<Splice>),
     /// The client was reset, and may not have heard it.
@@ -28,14 +29,15 @@ pub(super) enum Epitaph {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     /// More than one, oldest first, where connections follow each other quickly on one tuple.
-    by_tuple: HashMap<ClientTuple, Vec<Grave>>,
+    by_tuple: HashMap<ClientTuple, Vec<Ended>>,
     by_age: VecDeque<(Instant, ClientTuple)>,
 }
 
+/// A handshake that has ended.
 #[derive(Debug)]
-struct Grave {
+struct Ended {
     cookie: Seq,
-    epitaph: Epitaph,
+    after: AfterEnd,
 }
 
 impl Recent {
@@ -43,11 +45,11 @@ impl Recent {
         &mut self,
         tuple: ClientTuple,
         cookie: Seq,
-        epitaph: Epitaph,
+        after: AfterEnd,
         capacity: usize,
         now: Instant,
     ) {
-        self.by_tuple.entry(tuple).or_default().push(Grave { cookie, epitaph });
+        self.by_tuple.entry(tuple).or_default().push(Ended { cookie, after });
         self.by_age.push_back((now, tuple));
         while self.by_age.len() > capacity {
             self.forget_oldest();
@@ -56,9 +58,9 @@ impl Recent {
 
     /// The flow that the tuple's last handshake ended with was not written, and its client was reset.
     pub(super) fn not_installed(&mut self, tuple: &ClientTuple) {
-        let last = self.by_tuple.get_mut(tuple).and_then(|graves| graves.last_mut());
-        if let Some(Grave { epitaph: epitaph @ Epitaph::Spliced(_), .. }) = last {
-            *epitaph = Epitaph::Reset;
+        let last = self.by_tuple.get_mut(tuple).and_then(|ended| ended.last_mut());
+        if let Some(Ended { after: after @ AfterEnd::Spliced(_), .. }) = last {
+            *after = AfterEnd::Reset;
         }
     }
 
@@ -70,10 +72,10 @@ impl Recent {
 
     fn forget_oldest(&mut self) {
         let Some((_, tuple)) = self.by_age.pop_front() else { return };
-        if let Entry::Occupied(mut graves) = self.by_tuple.entry(tuple) {
-            graves.get_mut().remove(0);
-            if graves.get().is_empty() {
-                graves.remove();
+        if let Entry::Occupied(mut ended) = self.by_tuple.entry(tuple) {
+            ended.get_mut().remove(0);
+            if ended.get().is_empty() {
+                ended.remove();
             }
         }
     }
@@ -84,9 +86,7 @@ impl Recent {
 
     /// Whether the cookie belongs to a connection that has ended.
     pub(super) fn knows(&self, tuple: &ClientTuple, cookie: Seq) -> bool {
-        self.by_tuple
-            .get(tuple)
-            .is_some_and(|graves| graves.iter().any(|grave| grave.cookie == cookie))
+        self.by_tuple.get(tuple).is_some_and(|ended| ended.iter().any(|one| one.cookie == cookie))
     }
 
     /// Answers a segment of a client that has no handshake in progress; `false` where it belongs to no connection
@@ -98,20 +98,20 @@ impl Recent {
         segment: &Segment,
         out: &mut Vec<Action>,
     ) -> bool {
-        let Some(last) = self.by_tuple.get(&tuple).and_then(|graves| graves.last()) else {
+        let Some(last) = self.by_tuple.get(&tuple).and_then(|ended| ended.last()) else {
             return false;
         };
         if cookie.is_some_and(|cookie| cookie != last.cookie) {
             return cookie.is_some_and(|cookie| self.knows(&tuple, cookie));
         }
-        match &last.epitaph {
-            Epitaph::Spliced(splice) => splice.pass_to_backend(tuple, segment.clone(), out),
-            Epitaph::Reset if segment.has(Flags::ACK) && !segment.has(Flags::RST) => {
+        match &last.after {
+            AfterEnd::Spliced(splice) => splice.pass_to_backend(tuple, segment.clone(), out),
+            AfterEnd::Reset if segment.has(Flags::ACK) && !segment.has(Flags::RST) => {
                 let stamps = segment.mirrored_timestamps();
                 let segment = Segment::reset(segment.ack, Some(segment.end())).stamped(stamps);
                 out.push(Action::ToClient { tuple, segment });
             }
-            Epitaph::Reset | Epitaph::Closed => {}
+            AfterEnd::Reset | AfterEnd::Closed => {}
         }
         true
     }
@@ -124,8 +124,8 @@ impl Recent {
         segment: Segment,
         out: &mut Vec<Action>,
     ) {
-        let last = self.by_tuple.get(&tuple).and_then(|graves| graves.last());
-        if let Some(Grave { epitaph: Epitaph::Spliced(splice), .. }) = last
+        let last = self.by_tuple.get(&tuple).and_then(|ended| ended.last());
+        if let Some(Ended { after: AfterEnd::Spliced(splice), .. }) = last
             && splice.backend.address == from
         {
             splice.pass_to_client(tuple, segment, out);

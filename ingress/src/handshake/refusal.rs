@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ingress_common::tcp::Flags;
 
 use super::client::{Client, Reset};
-use super::{Outcome, Segment, Turn};
+use super::{Context, Outcome, Segment};
 use crate::postgres;
 
 const ALERT_DECODE_ERROR: u8 = 50;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(super) enum Refusal {
     /// A fatal TLS alert, then FIN.
     Alert(u8),
     /// A PostgreSQL ErrorResponse, then FIN.
@@ -28,7 +28,7 @@ pub(super) enum Farewell {
     Reset,
 }
 
-impl Farewell {
+impl Refusal {
     pub(super) fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::NoName
@@ -62,19 +62,19 @@ impl Outcome {
     /// What the client of a refused connection is sent, to follow "the client gets".
     #[must_use]
     pub fn client_gets(self) -> &'static str {
-        match Farewell::of(self) {
-            Farewell::Alert(ALERT_UNRECOGNIZED_NAME) => "the TLS alert unrecognized_name",
-            Farewell::Alert(ALERT_INTERNAL_ERROR) => "the TLS alert internal_error",
-            Farewell::Alert(_) => "the TLS alert decode_error",
-            Farewell::PostgresError => "a PostgreSQL error",
-            Farewell::Reset => "a reset",
+        match Refusal::of(self) {
+            Refusal::Alert(ALERT_UNRECOGNIZED_NAME) => "the TLS alert unrecognized_name",
+            Refusal::Alert(ALERT_INTERNAL_ERROR) => "the TLS alert internal_error",
+            Refusal::Alert(_) => "the TLS alert decode_error",
+            Refusal::PostgresError => "a PostgreSQL error",
+            Refusal::Reset => "a reset",
         }
     }
 }
 
 /// A refusal whose last words may have to be repeated.
 #[derive(Debug)]
-pub(super) struct Lingering {
+pub(super) struct Refusing {
     pub(super) outcome: Outcome,
     pub(super) elapsed: Duration,
     message: Vec<u8>,
@@ -84,29 +84,29 @@ pub(super) struct Lingering {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Linger {
-    On,
-    Over,
+pub(super) enum Progress {
+    Waiting,
+    Done,
 }
 
-impl Lingering {
+impl Refusing {
     /// Says the last words; `None` where they are an RST, after which there is nothing to wait for.
     pub(super) fn start(
         outcome: Outcome,
         elapsed: Duration,
         client: &mut Client,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Self> {
-        let message = match Farewell::of(outcome) {
-            Farewell::Alert(description) => vec![21, 3, 3, 0, 2, 2, description],
-            Farewell::PostgresError => postgres::tls_required(),
-            Farewell::Reset => {
-                client.reset(turn.out);
+        let message = match Refusal::of(outcome) {
+            Refusal::Alert(description) => vec![21, 3, 3, 0, 2, 2, description],
+            Refusal::PostgresError => postgres::tls_required(),
+            Refusal::Reset => {
+                client.reset(cx.out);
                 return None;
             }
         };
-        client.say(message.clone(), Flags::PSH.with(Flags::FIN), turn.out);
-        let next = turn.now + FIRST_RETRY;
+        client.say(message.clone(), Flags::PSH.with(Flags::FIN), cx.out);
+        let next = cx.now + FIRST_RETRY;
         Some(Self { outcome, elapsed, message, tries: 1, next, heard: false })
     }
 
@@ -114,42 +114,42 @@ impl Lingering {
         self.next
     }
 
-    pub(super) fn on_timeout(&mut self, client: &mut Client, turn: &mut Turn<'_>) -> Linger {
-        if turn.now < self.next {
-            return Linger::On;
+    pub(super) fn on_timeout(&mut self, client: &mut Client, cx: &mut Context<'_>) -> Progress {
+        if cx.now < self.next {
+            return Progress::Waiting;
         }
         if self.heard || self.tries == TRIES {
-            return Linger::Over;
+            return Progress::Done;
         }
-        self.next = turn.now + FIRST_RETRY * 2u32.pow(self.tries);
+        self.next = cx.now + FIRST_RETRY * 2u32.pow(self.tries);
         self.tries += 1;
-        client.say_again(self.message.clone(), Flags::PSH.with(Flags::FIN), turn.out);
-        Linger::On
+        client.say_again(self.message.clone(), Flags::PSH.with(Flags::FIN), cx.out);
+        Progress::Waiting
     }
 
     pub(super) fn on_segment(
         &mut self,
         client: &mut Client,
         segment: Segment,
-        turn: &mut Turn<'_>,
-    ) -> Linger {
+        cx: &mut Context<'_>,
+    ) -> Progress {
         if segment.has(Flags::RST) {
-            return if client.judge_reset(segment.seq) == Reset::Foreign {
-                Linger::On
+            return if client.judge_reset(segment.seq) == Reset::Outside {
+                Progress::Waiting
             } else {
-                Linger::Over
+                Progress::Done
             };
         }
         let fin = segment.has(Flags::FIN);
         let speaks = fin || !segment.payload.is_empty();
         if segment.ack == client.next() && !self.heard {
             self.heard = true;
-            self.next = turn.now + PATIENCE;
+            self.next = cx.now + PATIENCE;
         }
         client.stream.insert(segment.seq, segment.payload, fin);
         if speaks {
-            client.acknowledge(turn.out);
+            client.acknowledge(cx.out);
         }
-        if self.heard && client.stream.finished() { Linger::Over } else { Linger::On }
+        if self.heard && client.stream.finished() { Progress::Done } else { Progress::Waiting }
     }
 }

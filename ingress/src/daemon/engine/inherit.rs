@@ -17,18 +17,18 @@ impl Core {
             self.awaited.unpend(tuple);
             match self.flows.delivered(tuple, &owed) {
                 Delivered::Wholly => {}
-                Delivered::Not(splice) => self.take_up(tuple, splice, owed),
+                Delivered::Not(splice) => self.resume_delivery(tuple, splice, owed),
                 Delivered::Nowhere => self.resume(tuple, &owed),
             }
         }
     }
 
-    fn take_up(&mut self, tuple: ClientTuple, splice: Box<Splice>, owed: Owed) {
+    fn resume_delivery(&mut self, tuple: ClientTuple, splice: Box<Splice>, owed: Owed) {
         tracing::info!(client = %tuple.client, octets = owed.octets.len(), "still to be delivered");
         let (_, key) = keys(tuple, splice.backend.address, splice.backend.source);
         self.awaited.watch(tuple, key);
         self.drive(|handshakes, now, actions| {
-            handshakes.take_up(now, tuple, splice, owed, actions);
+            handshakes.resume_delivery(now, tuple, splice, owed, actions);
         });
     }
 

@@ -12,11 +12,11 @@ use super::client::Client;
 use super::delivery::Delivery;
 use super::limits::Held;
 use super::reading::Reading;
-use super::recent::Epitaph;
-use super::refusal::{Linger, Lingering};
+use super::recent::AfterEnd;
+use super::refusal::{Progress, Refusing};
 use super::{
-    Admission, Backend, ClientTuple, HostName, Outcome, Owed, Protocol, ResolveError, Segment,
-    Splice, Turn,
+    Admission, Backend, ClientTuple, Context, HostName, Outcome, Owed, Protocol, ResolveError,
+    Segment, Splice,
 };
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ enum Phase {
     /// The flow stands, and we owe the backend octets.
     Delivering(Delivery),
     /// The client is being told no.
-    Refusing(Lingering),
+    Refusing(Refusing),
 }
 
 /// How a connection ended.
@@ -48,26 +48,26 @@ pub(super) struct End {
     pub(super) outcome: Outcome,
     /// None of a delivery that an earlier daemon began.
     pub(super) elapsed: Option<Duration>,
-    pub(super) epitaph: Epitaph,
+    pub(super) after: AfterEnd,
 }
 
 impl Connection {
-    pub(super) fn new(tuple: ClientTuple, admission: &Admission, turn: &Turn<'_>) -> Self {
-        let reading = Reading::new(admission, turn.now + turn.limits.hello_deadline);
+    pub(super) fn new(tuple: ClientTuple, admission: &Admission, cx: &Context<'_>) -> Self {
+        let reading = Reading::new(admission, cx.now + cx.limits.hello_deadline);
         Self {
             client: Client::new(tuple, admission),
             host: None,
-            started: turn.now,
+            started: cx.now,
             phase: Phase::Reading(reading),
         }
     }
 
     /// One whose flow an earlier daemon has installed, without delivering what it owed.
-    pub(super) fn taken_up(
+    pub(super) fn delivering(
         tuple: ClientTuple,
         splice: Box<Splice>,
         owed: &Owed,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Self {
         // Nothing is read any more, so what could be read does not matter.
         let admission = Admission {
@@ -78,10 +78,10 @@ impl Connection {
             protocol: Protocol::Tls,
             default_host: None,
         };
-        let mut connection = Self::new(tuple, &admission, turn);
+        let mut connection = Self::new(tuple, &admission, cx);
         connection.client.stream.begin(owed.client_isn.plus(1));
         connection.host = Some(splice.host.clone());
-        connection.phase = Phase::Delivering(Delivery::take_up(tuple, splice, owed, turn));
+        connection.phase = Phase::Delivering(Delivery::resume(tuple, splice, owed, cx));
         connection
     }
 
@@ -91,7 +91,7 @@ impl Connection {
             Phase::Resolving(until) => *until,
             Phase::Connecting(attempt) => attempt.timeout(),
             Phase::Delivering(delivery) => delivery.timeout(),
-            Phase::Refusing(lingering) => lingering.timeout(),
+            Phase::Refusing(refusing) => refusing.timeout(),
         }
     }
 
@@ -102,14 +102,14 @@ impl Connection {
     }
 
     /// Ends it, since it holds too much.
-    pub(super) fn give_up(&mut self, outcome: Outcome, turn: &mut Turn<'_>) -> Option<End> {
-        self.abandon_backend(turn);
+    pub(super) fn give_up(&mut self, outcome: Outcome, cx: &mut Context<'_>) -> Option<End> {
+        self.abandon_backend(cx);
         if let Some(end) = self.close() {
             // What was decided before stays decided.
-            self.client.reset(turn.out);
-            return Some(End { epitaph: Epitaph::Reset, ..end });
+            self.client.reset(cx.out);
+            return Some(End { after: AfterEnd::Reset, ..end });
         }
-        self.refuse(outcome, turn)
+        self.refuse(outcome, cx)
     }
 
     pub(super) fn backend(&self) -> Option<&Backend> {
@@ -124,10 +124,10 @@ impl Connection {
         &mut self,
         admission: Option<&Admission>,
         segment: Segment,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<End> {
         if let Phase::Delivering(delivery) = &self.phase {
-            delivery.splice.pass_to_backend(self.client.tuple, segment, turn.out);
+            delivery.splice.pass_to_backend(self.client.tuple, segment, cx.out);
             return None;
         }
         if self.client.accepts_ack(&segment) {
@@ -136,30 +136,30 @@ impl Connection {
         if let Phase::Reading(reading) = &mut self.phase
             && let Some(isn) = admission.and_then(|admission| admission.client_isn)
         {
-            reading.begin(isn.plus(1), &segment.payload, &mut self.client, turn.now);
+            reading.begin(isn.plus(1), &segment.payload, &mut self.client, cx.now);
         }
         if segment.has(Flags::SYN) {
             return None;
         }
-        if let Phase::Refusing(lingering) = &mut self.phase {
-            return match lingering.on_segment(&mut self.client, segment, turn) {
-                Linger::On => None,
-                Linger::Over => self.close(),
+        if let Phase::Refusing(refusing) = &mut self.phase {
+            return match refusing.on_segment(&mut self.client, segment, cx) {
+                Progress::Waiting => None,
+                Progress::Done => self.close(),
             };
         }
         if segment.has(Flags::RST) {
-            return self.on_reset(segment.seq, turn);
+            return self.on_reset(segment.seq, cx);
         }
         if !self.client.accepts_ack(&segment) {
             return None;
         }
         self.client.window = segment.window;
         if let Phase::Reading(reading) = &mut self.phase {
-            let read = reading.on_segment(&mut self.client, segment, turn);
-            return self.on_read(read, turn);
+            let read = reading.on_segment(&mut self.client, segment, cx);
+            return self.on_read(read, cx);
         }
         if self.client.repeats(&segment) {
-            self.client.repeat_acknowledgment(turn.out);
+            self.client.repeat_acknowledgment(cx.out);
         }
         let fin = segment.has(Flags::FIN);
         self.client.stream.insert(segment.seq, segment.payload, fin);
@@ -170,27 +170,27 @@ impl Connection {
         &mut self,
         host: &HostName,
         result: Result<Vec<Backend>, ResolveError>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<End> {
         if !matches!(self.phase, Phase::Resolving(_)) || self.host.as_ref() != Some(host) {
             return None;
         }
         let backends = match result {
             Ok(backends) => backends,
-            Err(ResolveError::NotFound) => return self.refuse(Outcome::UnknownName, turn),
+            Err(ResolveError::NotFound) => return self.refuse(Outcome::UnknownName, cx),
             Err(ResolveError::OutsidePrefixes) => {
-                return self.refuse(Outcome::OutsidePrefixes, turn);
+                return self.refuse(Outcome::OutsidePrefixes, cx);
             }
-            Err(ResolveError::Denied) => return self.refuse(Outcome::DeniedName, turn),
-            Err(ResolveError::Failed) => return self.refuse(Outcome::DnsFailed, turn),
-            Err(ResolveError::PortTaken) => return self.refuse(Outcome::PortTaken, turn),
+            Err(ResolveError::Denied) => return self.refuse(Outcome::DeniedName, cx),
+            Err(ResolveError::Failed) => return self.refuse(Outcome::DnsFailed, cx),
+            Err(ResolveError::PortTaken) => return self.refuse(Outcome::PortTaken, cx),
         };
-        match Attempt::start(backends, &self.client, turn) {
+        match Attempt::start(backends, &self.client, cx) {
             Some(attempt) => {
                 self.phase = Phase::Connecting(attempt);
                 None
             }
-            None => self.refuse(Outcome::UnknownName, turn),
+            None => self.refuse(Outcome::UnknownName, cx),
         }
     }
 
@@ -198,15 +198,15 @@ impl Connection {
         &mut self,
         from: SocketAddrV6,
         segment: Segment,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<End> {
         match &mut self.phase {
             Phase::Connecting(attempt) if attempt.backend().address == from => {
-                let reached = attempt.on_segment(&segment, &self.client, turn);
-                self.on_reached(reached, turn)
+                let reached = attempt.on_segment(&segment, &self.client, cx);
+                self.on_reached(reached, cx)
             }
             Phase::Delivering(delivery) if delivery.splice.backend.address == from => {
-                delivery.splice.pass_to_client(self.client.tuple, segment, turn.out);
+                delivery.splice.pass_to_client(self.client.tuple, segment, cx.out);
                 None
             }
             Phase::Reading(_)
@@ -220,12 +220,12 @@ impl Connection {
     pub(super) fn on_unreachable(
         &mut self,
         backend: SocketAddrV6,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<End> {
         match &mut self.phase {
             Phase::Connecting(attempt) if attempt.backend().address == backend => {
-                let reached = attempt.on_unreachable(&self.client, turn);
-                self.on_reached(reached, turn)
+                let reached = attempt.on_unreachable(&self.client, cx);
+                self.on_reached(reached, cx)
             }
             Phase::Reading(_)
             | Phase::Resolving(_)
@@ -235,9 +235,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn on_too_big(&mut self, mtu: u32, turn: &mut Turn<'_>) -> Option<End> {
+    pub(super) fn on_too_big(&mut self, mtu: u32, cx: &mut Context<'_>) -> Option<End> {
         if let Phase::Delivering(delivery) = &mut self.phase {
-            delivery.on_too_big(self.client.tuple, mtu, turn);
+            delivery.on_too_big(self.client.tuple, mtu, cx);
         }
         None
     }
@@ -254,33 +254,33 @@ impl Connection {
         }
     }
 
-    pub(super) fn on_timeout(&mut self, turn: &mut Turn<'_>) -> Option<End> {
+    pub(super) fn on_timeout(&mut self, cx: &mut Context<'_>) -> Option<End> {
         match &mut self.phase {
             Phase::Reading(reading) => {
-                let read = reading.on_timeout(&mut self.client, turn);
-                self.on_read(read, turn)
+                let read = reading.on_timeout(&mut self.client, cx);
+                self.on_read(read, cx)
             }
-            Phase::Resolving(until) if turn.now >= *until => self.refuse(Outcome::DnsFailed, turn),
+            Phase::Resolving(until) if cx.now >= *until => self.refuse(Outcome::DnsFailed, cx),
             Phase::Resolving(_) => None,
             Phase::Connecting(attempt) => {
-                let reached = attempt.on_timeout(&self.client, turn);
-                self.on_reached(reached, turn)
+                let reached = attempt.on_timeout(&self.client, cx);
+                self.on_reached(reached, cx)
             }
             Phase::Delivering(delivery) => {
-                let delivered = delivery.on_timeout(self.client.tuple, turn);
+                let delivered = delivery.on_timeout(self.client.tuple, cx);
                 self.on_delivered(delivered)
             }
-            Phase::Refusing(lingering) => match lingering.on_timeout(&mut self.client, turn) {
-                Linger::On => None,
-                Linger::Over => self.close(),
+            Phase::Refusing(refusing) => match refusing.on_timeout(&mut self.client, cx) {
+                Progress::Waiting => None,
+                Progress::Done => self.close(),
             },
         }
     }
 
     /// Another connection takes the tuple over.
-    pub(super) fn replace(mut self, turn: &mut Turn<'_>) -> End {
-        self.abandon_backend(turn);
+    pub(super) fn replace(mut self, cx: &mut Context<'_>) -> End {
+        self.abandon_backend(cx);
         // What was decided before stays decided.
-        self.close().unwrap_or_else(|| self.end(Outcome::Replaced, Epitaph::Closed, turn))
+        self.close().unwrap_or_else(|| self.end(Outcome::Replaced, AfterEnd::Closed, cx))
     }
 }

@@ -91,7 +91,7 @@ fn a_delivery_that_another_daemon_began_has_no_duration() {
     assert_eq!(elapsed(&bench.handle(acked.clone())), Some(Duration::from_millis(20)));
 
     bench.machine = Handshakes::new(Limits::default());
-    bench.machine.take_up(bench.now, tuple(), splice, owed, &mut Vec::new());
+    bench.machine.resume_delivery(bench.now, tuple(), splice, owed, &mut Vec::new());
     assert_eq!(elapsed(&bench.handle(acked)), None);
 }
 

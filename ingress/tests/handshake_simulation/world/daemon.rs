@@ -28,7 +28,7 @@ impl World {
         if let Some(splice) = self.kernel.flow.clone() {
             let end = owed.client_isn.plus(1 + owed.octets.len() as u32);
             if splice.watch == Some(end) && self.kernel.watching {
-                self.machine.take_up(self.instant(), tuple(), splice, owed, &mut actions);
+                self.machine.resume_delivery(self.instant(), tuple(), splice, owed, &mut actions);
                 self.apply(actions);
             }
             return;
