@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ingress::config::{Config, ConfigError};
-use ingress::sni::HostName;
+use ingress::host_name::HostName;
 
 /// A text.
 pub fn run(input: &[u8]) {
@@ -45,7 +45,7 @@ fn keeps_its_promises(config: &Config) {
     let mut ports = HashSet::new();
     for listen in &config.listen {
         assert!(!listen.ports.is_empty());
-        assert!(listen.default_host.iter().all(|name| is_asked_for(name)));
+        assert!(listen.default_host.iter().all(|name| is_asked_for(name.as_str())));
         for port in &listen.ports {
             let wildcard = listen.addresses.is_empty().then_some(None);
             let mine = wildcard.into_iter().chain(listen.addresses.iter().map(Some));
@@ -55,7 +55,7 @@ fn keeps_its_promises(config: &Config) {
         }
     }
     for (name, addresses) in &config.hosts {
-        assert!(is_asked_for(name), "no client can ask for {name}");
+        assert!(is_asked_for(name.as_str()), "no client can ask for {name}");
         assert!(!addresses.is_empty());
         assert!(
             addresses.iter().all(|address| config.sites.iter().any(|site| site.owns(*address))),

@@ -1,6 +1,7 @@
 //! TLS: the octets of a client's stream, cut anywhere, give one answer.
 
-use ingress::sni::{Hello, HelloError, HelloReader, HostName, ServerName};
+use ingress::host_name::HostName;
+use ingress::sni::{Hello, HelloError, HelloReader, ServerName};
 
 use crate::cursor::Cursor;
 

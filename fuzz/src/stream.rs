@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use ingress::handshake::{
     Action, Admission, ClientTuple, Event, Handshakes, Limits, Outcome, Protocol, Segment,
 };
+use ingress::host_name::HostName;
 use ingress::postgres::{REQUEST_LEN, preamble};
-use ingress::sni::{HelloError, HostName, MAX_STREAM, ServerName};
+use ingress::sni::{HelloError, MAX_STREAM, ServerName};
 use ingress_common::tcp::{Flags, Seq, SynOptions};
 
 use crate::cursor::Cursor;

@@ -9,6 +9,7 @@ pub mod wireguard;
 pub mod wire;
 pub mod upcall;
 mod fairness;
+pub mod host_name;
 pub mod handshake;
 pub mod sni;
 pub mod policy;

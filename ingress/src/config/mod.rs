@@ -25,6 +25,8 @@ use std::{
 use ingress_common::addr::Nat46Prefix;
 use ipnet::Ipv6Net;
 
+use crate::host_name::HostName;
+
 pub use error::{ConfigError, Problem};
 pub use name::{InterfaceName, host_name};
 pub use policy::{Allow, AllowedService, Ipv6Policy, NamePattern, Policy, Ruling};
@@ -51,8 +53,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// How names are looked up.
     pub dns: Dns,
-    /// Names that need no DNS, lower-case; every address lies inside a site.
-    pub hosts: BTreeMap<String, Vec<Ipv6Addr>>,
+    /// Names that need no DNS; every address lies inside a site.
+    pub hosts: BTreeMap<HostName, Vec<Ipv6Addr>>,
     /// Who may reach the sites.
     pub policy: Policy,
     /// The Prometheus endpoint.
@@ -108,7 +110,7 @@ pub struct Listen {
     /// The local addresses; empty means every IPv4 address of the uplink.
     pub addresses: Vec<Ipv4Addr>,
     /// Where clients without a server name go; without it they are refused.
-    pub default_host: Option<String>,
+    pub default_host: Option<HostName>,
     /// Whether clients are promised timestamps (RFC 7323), as far as backends have them.
     pub timestamps: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::sni::HostName;
+use crate::host_name::{HostName, NameError};
 
 /// A name that the kernel accepts for an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,26 +42,20 @@ impl fmt::Display for InterfaceName {
     }
 }
 
-/// A host name as it is compared and looked up: lower-case, without the dot at its end; the error completes
-/// "the host name …".
-pub fn host_name(name: &str) -> Result<String, &'static str> {
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    if name.parse::<IpAddr>().is_ok() {
-        Err("is an address")
-    } else if name.len() > 253 {
-        Err("is longer than 253 characters")
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        Err("has a character other than a-z, 0-9, '-', '_' and '.'")
-    } else if !name.contains('.') {
-        Err("has no dot")
-    } else if name.split('.').any(str::is_empty) {
-        Err("has an empty label")
-    } else if name.split('.').any(|label| label.len() > 63) {
-        Err("has a label longer than 63 characters")
-    } else if name.parse::<HostName>().is_err() {
-        // It would stand there in vain: what clients send is read by these rules.
-        Err("ends in a number, which no name of a server does")
-    } else {
-        Ok(name)
-    }
+/// Reads a host name as an operator writes it; the error completes "the host name …".
+pub fn host_name(name: &str) -> Result<HostName, &'static str> {
+    name.parse().map_err(|error| match error {
+        NameError::IpLiteral if name.parse::<IpAddr>().is_ok() => "is an address",
+        NameError::IpLiteral if !name.contains(':') => {
+            // It would stand there in vain: what clients send is read by these rules.
+            "ends in a number, which no name of a server does"
+        }
+        NameError::IpLiteral | NameError::Character => {
+            "has a character other than a-z, 0-9, '-', '_' and '.'"
+        }
+        NameError::TooLong => "is longer than 253 characters",
+        NameError::Empty | NameError::Unqualified => "has no dot",
+        NameError::EmptyLabel => "has an empty label",
+        NameError::LongLabel => "has a label longer than 63 characters",
+    })
 }

@@ -4,6 +4,8 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive};
 
 use ipnet::{IpNet, Ipv6Net};
 
+use crate::host_name::HostName;
+
 /// Who may reach the sites.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -52,13 +54,14 @@ pub struct AllowedService {
     pub ports: RangeInclusive<u16>,
 }
 
-/// A name, or all names below one.
+/// Which names an entry of a list means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamePattern {
-    /// Lower-case, without the dot at its end.
-    name: String,
-    /// Whether the names below are meant, and not the name itself.
-    below: bool,
+pub enum NamePattern {
+    /// This one.
+    Name(HostName),
+    /// All names below this one, but not the name itself. Lower-case, without the dot at its end; it may be a top-level
+    /// domain, which is no [`HostName`].
+    Below(String),
 }
 
 /// What a pair of lists says of a name or a client, and by which entry.
@@ -75,8 +78,8 @@ pub enum Ruling<'a, T> {
 }
 
 impl Policy {
-    /// What is to become of a name; lower-case, as [`super::host_name`] makes it.
-    pub fn rule_on(&self, name: &str) -> Ruling<'_, NamePattern> {
+    /// What is to become of a name.
+    pub fn rule_on(&self, name: &HostName) -> Ruling<'_, NamePattern> {
         Ruling::of(&self.deny_names, &self.allow_names, |pattern| pattern.covers(name))
     }
 
@@ -115,27 +118,33 @@ impl<'a, T> Ruling<'a, T> {
 impl NamePattern {
     /// The error completes "the name …".
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        match text.strip_prefix("*.") {
-            // All names below a top-level domain are a fair wish.
-            Some(rest) if !rest.contains('.') => super::host_name(&format!("x.{rest}"))
-                .map(|name| Self { name: name["x.".len()..].to_owned(), below: true }),
-            Some(rest) => super::host_name(rest).map(|name| Self { name, below: true }),
-            None => super::host_name(text).map(|name| Self { name, below: false }),
+        let Some(above) = text.strip_prefix("*.") else {
+            return super::host_name(text).map(Self::Name);
+        };
+        // All names below a top-level domain are a fair wish.
+        if above.contains('.') {
+            return super::host_name(above).map(|name| Self::Below(name.as_str().to_owned()));
         }
+        let below = super::host_name(&format!("x.{above}"))?;
+        Ok(Self::Below(below.as_str()["x.".len()..].to_owned()))
     }
 
-    fn covers(&self, name: &str) -> bool {
-        if self.below {
-            name.strip_suffix(&self.name).is_some_and(|rest| rest.ends_with('.'))
-        } else {
-            name == self.name
+    fn covers(&self, name: &HostName) -> bool {
+        match self {
+            Self::Name(listed) => listed == name,
+            Self::Below(above) => {
+                name.as_str().strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
+            }
         }
     }
 }
 
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.below { "*." } else { "" }, self.name)
+        match self {
+            Self::Name(name) => write!(f, "{name}"),
+            Self::Below(above) => write!(f, "*.{above}"),
+        }
     }
 }
 

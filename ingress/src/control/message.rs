@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Connections, Dns, Drops, Explanation, Filter, Flows, Stats, Status};
-use crate::dns::Resolver;
+use crate::{config, dns::Resolver};
 
 /// What can be asked of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +103,8 @@ pub enum ErrorKind {
 impl Response {
     /// To [`Request::Flush`], done.
     pub fn flushed(resolver: &Resolver, name: Option<&str>) -> Self {
-        match resolver.flush(name) {
-            Ok(names) => Self::Flushed { names: names as u64 },
+        match name.map(config::host_name).transpose() {
+            Ok(name) => Self::Flushed { names: resolver.flush(name.as_ref()) as u64 },
             Err(problem) => {
                 let message = format!("the host name {:?} {problem}", name.unwrap_or_default());
                 Self::Error { kind: ErrorKind::Request, message }

@@ -11,10 +11,11 @@ use super::Explanation;
 use crate::{
     config::{Allow, Config, Ipv6Policy, Policy, Ruling},
     handshake::Outcome,
+    host_name::HostName,
 };
 
 /// What the lists say of a name; whether it goes on from here.
-pub(super) fn name(policy: &Policy, host: &str, explanation: &mut Explanation) -> bool {
+pub(super) fn name(policy: &Policy, host: &HostName, explanation: &mut Explanation) -> bool {
     let ruling = policy.rule_on(host);
     if let Some(entry) = decided(&ruling, "names") {
         let gets = Outcome::DeniedName.client_gets();

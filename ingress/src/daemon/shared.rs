@@ -20,8 +20,8 @@ use crate::{
     dns::Resolver,
     flows::Cause,
     handshake::Outcome,
+    host_name::HostName,
     metrics::HandshakeSeconds,
-    sni::HostName,
 };
 
 /// State behind short locks; nobody holds one across an await.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::Ipv6Addr, time::Duration};
 
 use super::{Answer, LookupError};
+use crate::host_name::HostName;
 
 const MOST_NAMES: usize = 4096;
 /// How long after its time an answer may stand in for one that cannot be had.
@@ -15,7 +16,7 @@ pub(super) type Moment = Duration;
 
 #[derive(Default)]
 pub(super) struct Cache {
-    names: HashMap<String, Entry>,
+    names: HashMap<HostName, Entry>,
 }
 
 struct Entry {
@@ -27,29 +28,29 @@ struct Entry {
 
 /// A row of `ingressctl dns`.
 pub(super) struct CachedName {
-    pub name: String,
+    pub name: HostName,
     pub answer: Answer,
     /// How long the answer still holds.
     pub ttl: Duration,
 }
 
 impl Cache {
-    pub fn fresh(&self, name: &str, now: Moment) -> Option<Answer> {
+    pub fn fresh(&self, name: &HostName, now: Moment) -> Option<Answer> {
         self.names.get(name).filter(|entry| entry.until > now).map(|entry| entry.answer.clone())
     }
 
-    pub fn stale(&self, name: &str, now: Moment) -> Option<Vec<Ipv6Addr>> {
+    pub fn stale(&self, name: &HostName, now: Moment) -> Option<Vec<Ipv6Addr>> {
         let (addresses, until) = self.names.get(name)?.addresses()?;
         (now < until + STALE).then_some(addresses)
     }
 
     /// Whether the last query for the name failed.
-    pub fn has_failed(&self, name: &str) -> bool {
+    pub fn has_failed(&self, name: &HostName) -> bool {
         let answer = self.names.get(name).map(|entry| &entry.answer);
         matches!(answer, Some(Err(LookupError::Failed(_))))
     }
 
-    pub fn insert(&mut self, name: String, answer: Answer, now: Moment, mut ttl: Duration) {
+    pub fn insert(&mut self, name: HostName, answer: Answer, now: Moment, mut ttl: Duration) {
         let last = match answer {
             Err(LookupError::Failed(_)) => self.names.get(&name).and_then(Entry::addresses),
             Ok(_) | Err(LookupError::NotFound) => None,
@@ -76,7 +77,7 @@ impl Cache {
         }
     }
 
-    pub fn remove(&mut self, name: &str) -> bool {
+    pub fn remove(&mut self, name: &HostName) -> bool {
         self.names.remove(name).is_some()
     }
 
@@ -115,26 +116,30 @@ impl Entry {
 mod tests {
     use super::*;
 
+    fn name(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
     const TTL: Duration = Duration::from_secs(60);
 
     #[test]
     fn an_answer_outlives_a_failure_but_not_a_denial() {
         let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
         let address = vec![Ipv6Addr::LOCALHOST];
-        cache.insert("a.b".to_owned(), Ok(address.clone()), now, TTL);
-        assert_eq!(cache.fresh("a.b", now + TTL / 2), Some(Ok(address.clone())));
-        assert_eq!(cache.fresh("a.b", now + TTL), None);
+        cache.insert(name("a.b"), Ok(address.clone()), now, TTL);
+        assert_eq!(cache.fresh(&name("a.b"), now + TTL / 2), Some(Ok(address.clone())));
+        assert_eq!(cache.fresh(&name("a.b"), now + TTL), None);
 
         let failure = Err(LookupError::Failed("away".to_owned()));
         for minute in 1..=2 {
-            cache.insert("a.b".to_owned(), failure.clone(), now + TTL * minute, TTL);
-            assert_eq!(cache.fresh("a.b", now + TTL * minute), Some(failure.clone()));
-            assert_eq!(cache.stale("a.b", now + TTL * minute), Some(address.clone()));
+            cache.insert(name("a.b"), failure.clone(), now + TTL * minute, TTL);
+            assert_eq!(cache.fresh(&name("a.b"), now + TTL * minute), Some(failure.clone()));
+            assert_eq!(cache.stale(&name("a.b"), now + TTL * minute), Some(address.clone()));
         }
-        assert_eq!(cache.stale("a.b", now + TTL + STALE), None);
+        assert_eq!(cache.stale(&name("a.b"), now + TTL + STALE), None);
 
-        cache.insert("a.b".to_owned(), Err(LookupError::NotFound), now, TTL);
-        assert_eq!(cache.stale("a.b", now), None);
+        cache.insert(name("a.b"), Err(LookupError::NotFound), now, TTL);
+        assert_eq!(cache.stale(&name("a.b"), now), None);
     }
 
     #[test]
@@ -142,34 +147,36 @@ mod tests {
         let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
         let second = Duration::from_secs(1);
         let failure = Err(LookupError::Failed("away".to_owned()));
-        let known = Ok(vec![Ipv6Addr::LOCALHOST]);
+        let answer = Ok(vec![Ipv6Addr::LOCALHOST]);
+        let (new, known, old, older) =
+            (name("new.b"), name("known.b"), name("old.b"), name("older.b"));
         for (name, last, kept) in [
-            ("new.b", None, second),
-            ("known.b", Some(now - second), RECHECK),
-            ("old.b", Some(now + 10 * second - STALE), 10 * second),
-            ("older.b", Some(now - STALE), second),
+            (&new, None, second),
+            (&known, Some(now - second), RECHECK),
+            (&old, Some(now + 10 * second - STALE), 10 * second),
+            (&older, Some(now - STALE), second),
         ] {
             if let Some(until) = last {
-                cache.insert(name.to_owned(), known.clone(), until - TTL, TTL);
+                cache.insert(name.clone(), answer.clone(), until - TTL, TTL);
             }
-            cache.insert(name.to_owned(), failure.clone(), now, second);
+            cache.insert(name.clone(), failure.clone(), now, second);
             assert!(cache.fresh(name, now + kept - second / 2).is_some(), "{name}");
             assert_eq!(cache.fresh(name, now + kept), None, "{name}");
             assert!(cache.has_failed(name));
         }
-        cache.insert("known.b".to_owned(), known, now, TTL);
-        assert!(!cache.has_failed("known.b"));
+        cache.insert(known.clone(), answer, now, TTL);
+        assert!(!cache.has_failed(&known));
     }
 
     #[test]
     fn a_flood_of_unknown_names_pushes_out_no_known_one() {
         let (mut cache, now) = (Cache::default(), Duration::from_secs(7200));
-        cache.insert("a.b".to_owned(), Ok(vec![Ipv6Addr::LOCALHOST]), now, TTL);
-        for n in 0..2 * MOST_NAMES {
-            cache.insert(format!("{n}.b"), Err(LookupError::NotFound), now, 2 * TTL);
+        cache.insert(name("a.b"), Ok(vec![Ipv6Addr::LOCALHOST]), now, TTL);
+        for n in (0..2 * MOST_NAMES).map(|n| format!("x{n}")) {
+            cache.insert(name(&format!("{n}.b")), Err(LookupError::NotFound), now, 2 * TTL);
         }
         assert_eq!(cache.list(now).len(), MOST_NAMES);
-        assert!(cache.fresh("a.b", now).is_some());
+        assert!(cache.fresh(&name("a.b"), now).is_some());
         assert_eq!(cache.clear(), MOST_NAMES);
     }
 }

@@ -23,7 +23,7 @@ use tokio::{sync::watch, time::timeout_at};
 pub use metrics::{LookupResult, Metrics};
 pub use select::{OutsidePrefixes, select};
 
-use crate::{clock::since_boot, config, control, fairness::Neighbourhood};
+use crate::{clock::since_boot, config, control, fairness::Neighbourhood, host_name::HostName};
 use cache::Cache;
 use slots::{MOST_QUERIES, Slots};
 use upstream::{Upstream, query};
@@ -54,12 +54,12 @@ struct Shared {
 }
 
 struct State {
-    hosts: BTreeMap<String, Vec<Ipv6Addr>>,
+    hosts: BTreeMap<HostName, Vec<Ipv6Addr>>,
     upstream: Upstream,
     timeout: Duration,
     cache: Cache,
     /// The queries under way.
-    queries: HashMap<String, Query>,
+    queries: HashMap<HostName, Query>,
     /// Whose they are, those of servers that are asked no more among them.
     slots: Slots,
     /// Queries so far. A query is known by its number, so that an answer to one that was given up is not cached.
@@ -77,7 +77,7 @@ struct Query {
 
 impl Resolver {
     /// A resolver for this configuration. Servers are contacted only once a name is asked for.
-    pub fn new(dns: &config::Dns, hosts: &BTreeMap<String, Vec<Ipv6Addr>>) -> Self {
+    pub fn new(dns: &config::Dns, hosts: &BTreeMap<HostName, Vec<Ipv6Addr>>) -> Self {
         let state = State {
             hosts: hosts.clone(),
             upstream: Upstream::new(dns.servers.clone()),
@@ -90,27 +90,27 @@ impl Resolver {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), metrics: Metrics::default() }) }
     }
 
-    /// Looks up a lower-case name without a dot at its end. Answers within the configured timeout; a query
+    /// Looks up a name. Answers within the configured timeout; a query
     /// that takes longer goes on, so that the next look-up finds its answer. While the servers are away, an old answer
     /// is given at once (RFC 8767).
     ///
     /// Must be called within a tokio runtime.
-    pub async fn lookup(&self, name: &str) -> Answer {
+    pub async fn lookup(&self, name: &HostName) -> Answer {
         self.lookup_by(None, name).await
     }
 
     /// [`Self::lookup`] for a client, whose neighbourhood has only a share of the queries.
-    pub async fn lookup_for(&self, client: Ipv4Addr, name: &str) -> Answer {
+    pub async fn lookup_for(&self, client: Ipv4Addr, name: &HostName) -> Answer {
         self.lookup_by(Some(Neighbourhood::of(client)), name).await
     }
 
-    async fn lookup_by(&self, who: Option<Neighbourhood>, name: &str) -> Answer {
+    async fn lookup_by(&self, who: Option<Neighbourhood>, name: &HostName) -> Answer {
         let (result, answer) = self.resolve(who, name).await;
         self.shared.metrics.count(result);
         answer
     }
 
-    async fn resolve(&self, who: Option<Neighbourhood>, name: &str) -> (LookupResult, Answer) {
+    async fn resolve(&self, who: Option<Neighbourhood>, name: &HostName) -> (LookupResult, Answer) {
         let (answer, until) = match self.start(who, name) {
             Start::Known(result, answer) => return (result, answer),
             Start::Query(answer, until) => (answer, until),
@@ -135,13 +135,13 @@ impl Resolver {
     }
 
     /// The answer to a look-up that need not ask anybody, and counts as one: a name of `[hosts]`, or a cached one.
-    pub fn known(&self, name: &str) -> Option<Answer> {
+    pub fn known(&self, name: &HostName) -> Option<Answer> {
         let (result, answer) = self.shared.state().known(name)?;
         self.shared.metrics.count(result);
         Some(answer)
     }
 
-    fn start(&self, who: Option<Neighbourhood>, name: &str) -> Start {
+    fn start(&self, who: Option<Neighbourhood>, name: &HostName) -> Start {
         let mut state = self.shared.state();
         if let Some((result, answer)) = state.known(name) {
             return Start::Known(result, answer);
@@ -176,15 +176,15 @@ impl Resolver {
     }
 
     /// Sends a query, which goes on whoever waits for it.
-    fn ask(&self, state: &mut State, who: Option<Neighbourhood>, name: &str) -> Query {
+    fn ask(&self, state: &mut State, who: Option<Neighbourhood>, name: &HostName) -> Query {
         let (sender, answer) = watch::channel(None);
         state.asked += 1;
         let number = state.asked;
         let under_way = Query { answer, begun: tokio::time::Instant::now(), number };
-        state.queries.insert(name.to_owned(), under_way.clone());
+        state.queries.insert(name.clone(), under_way.clone());
         let resolver = state.upstream.current();
         let shared = self.shared.clone();
-        let name = name.to_owned();
+        let name = name.clone();
         tokio::spawn(async move {
             let started = Instant::now();
             let (answer, ttl) = query(resolver, &name).await;
@@ -202,7 +202,7 @@ impl Resolver {
     }
 
     /// Takes over a new configuration. Other servers know other things, so then the cache is emptied.
-    pub fn update(&self, dns: &config::Dns, hosts: &BTreeMap<String, Vec<Ipv6Addr>>) {
+    pub fn update(&self, dns: &config::Dns, hosts: &BTreeMap<HostName, Vec<Ipv6Addr>>) {
         let mut state = self.shared.state();
         state.hosts = hosts.clone();
         state.timeout = dns.timeout;
@@ -215,36 +215,32 @@ impl Resolver {
 
     /// Forgets what is cached, of one name or of all, and says how many names that were. Queries under way go on for those
     /// who wait for them, but their answers are not cached.
-    ///
-    /// # Errors
-    /// Where `name` is no host name; the error completes "the host name …".
-    pub fn flush(&self, name: Option<&str>) -> Result<usize, &'static str> {
-        let name = name.map(config::host_name).transpose()?;
+    pub fn flush(&self, name: Option<&HostName>) -> usize {
         let mut state = self.shared.state();
-        Ok(match name {
+        match name {
             Some(name) => {
-                state.queries.remove(&name);
-                usize::from(state.cache.remove(&name))
+                state.queries.remove(name);
+                usize::from(state.cache.remove(name))
             }
             None => {
                 state.queries.clear();
                 state.cache.clear()
             }
-        })
+        }
     }
 
     /// What is known without asking, for `ingressctl dns`.
     pub fn report(&self) -> control::Dns {
         let state = self.shared.state();
         let hosts = state.hosts.iter().map(|(name, addresses)| control::DnsName {
-            name: name.clone(),
+            name: name.to_string(),
             source: control::DnsSource::Hosts,
             addresses: addresses.clone(),
             error: None,
             ttl_seconds: None,
         });
         let cached = state.cache.list(since_boot()).into_iter().map(|cached| control::DnsName {
-            name: cached.name,
+            name: cached.name.to_string(),
             source: control::DnsSource::Cache,
             error: cached.answer.as_ref().err().map(LookupError::to_string),
             addresses: cached.answer.unwrap_or_default(),
@@ -271,7 +267,7 @@ enum Start {
 }
 
 impl State {
-    fn known(&self, name: &str) -> Option<(LookupResult, Answer)> {
+    fn known(&self, name: &HostName) -> Option<(LookupResult, Answer)> {
         if let Some(addresses) = self.hosts.get(name) {
             return Some((LookupResult::Hosts, Ok(addresses.clone())));
         }

@@ -19,6 +19,7 @@ use hickory_resolver::{
 };
 
 use super::{Answer, LookupError, MOST_QUERIES};
+use crate::host_name::HostName;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// A query that a server does not answer is repeated within this time, and then once more.
@@ -112,7 +113,7 @@ fn build(servers: Vec<NameServerConfig>) -> Result<TokioResolver, NetError> {
 }
 
 /// Asks, and says how long the answer holds.
-pub(super) async fn query(servers: Servers, name: &str) -> (Answer, Duration) {
+pub(super) async fn query(servers: Servers, name: &HostName) -> (Answer, Duration) {
     let resolver = match servers {
         Ok(resolver) => resolver,
         Err(reason) => return (Err(LookupError::Failed(reason)), SHORTEST),

@@ -11,8 +11,8 @@ use ingress_common::{
 use super::Flow;
 use crate::{
     handshake::{Backend, ClientTuple, Owed, Splice},
+    host_name::HostName,
     icmp::Spliced,
-    sni::HostName,
 };
 
 /// The keys of both halves.

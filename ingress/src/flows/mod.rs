@@ -16,8 +16,8 @@ use ingress_common::{
 use crate::{
     dataplane::{FlowMaps, host, host_name},
     handshake::{ClientTuple, Owed, Sender, Splice},
+    host_name::HostName,
     icmp::Spliced,
-    sni::HostName,
 };
 
 pub use closing::Closings;

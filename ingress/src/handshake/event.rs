@@ -7,7 +7,7 @@ use ingress_common::tcp::{Flags, Seq, SynOptions, Timestamps};
 
 use super::{Outcome, Segment, Splice};
 use crate::fairness::Neighbourhood;
-use crate::sni::HostName;
+use crate::host_name::HostName;
 
 /// The IPv4 side of a connection, by which it is known everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

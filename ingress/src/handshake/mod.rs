@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ingress_common::tcp::Flags;
 
 use crate::fairness::Refused;
+use crate::host_name::HostName;
 use crate::postgres::{REQUEST_LEN, preamble};
-use crate::sni::HostName;
 
 mod backend;
 mod client;

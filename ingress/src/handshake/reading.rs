@@ -6,8 +6,9 @@ use ingress_common::tcp::{Flags, Seq};
 
 use super::client::Client;
 use super::{Admission, Context, Outcome, Protocol, Segment};
+use crate::host_name::HostName;
 use crate::postgres::{Opening, REQUEST_LEN, Request};
-use crate::sni::{HelloError, HelloReader, HostName, ServerName};
+use crate::sni::{HelloError, HelloReader, ServerName};
 
 /// How long an incomplete hello waits for its rest before it is acknowledged. Long enough that segments sent
 /// together arrive together, short enough that a client which waits for the acknowledgment doesn't notice.

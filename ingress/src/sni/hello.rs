@@ -3,7 +3,8 @@
 use tls_parser::{SNIType, TlsExtension};
 use tls_parser::{parse_tls_extension_sni_content, parse_tls_handshake_client_hello};
 
-use super::{HelloError, HostName, NameError};
+use super::HelloError;
+use crate::host_name::{HostName, NameError};
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;

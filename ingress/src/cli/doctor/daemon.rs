@@ -19,10 +19,11 @@ const NOWHERE: &str = "ingress-doctor.test";
 
 pub(super) fn dns(config: &Config) -> Result<Finding, Failure> {
     const CHECK: &str = "dns";
+    let nowhere = NOWHERE.parse().expect("it is a host name");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (answer, servers) = runtime.block_on(async {
         let resolver = Resolver::new(&config.dns, &config.hosts);
-        (resolver.lookup(NOWHERE).await, resolver.servers())
+        (resolver.lookup(&nowhere).await, resolver.servers())
     });
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
     let servers = servers.join(", ");

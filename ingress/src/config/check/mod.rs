@@ -20,6 +20,7 @@ use super::{
     Problem, Site, Uplink, host_name, prefix,
     raw::{OneOrMany, RawConfig, RawControl, RawDaemon, RawDns, RawMetrics, RawNat46, RawUplink},
 };
+use crate::host_name::HostName;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// `sun_path` of `struct sockaddr_un`, less the zero at its end.
@@ -104,7 +105,7 @@ impl Check<'_> {
             .ok()
     }
 
-    fn host_name(&mut self, name: &Spanned<String>) -> Option<String> {
+    fn host_name(&mut self, name: &Spanned<String>) -> Option<HostName> {
         match host_name(name.get_ref()) {
             Ok(name) => Some(name),
             Err(problem) => {
@@ -143,7 +144,7 @@ impl Check<'_> {
         &mut self,
         raw: BTreeMap<Spanned<String>, Spanned<OneOrMany>>,
         sites: &[Site],
-    ) -> BTreeMap<String, Vec<Ipv6Addr>> {
+    ) -> BTreeMap<HostName, Vec<Ipv6Addr>> {
         let mut hosts = BTreeMap::new();
         for (name, list) in raw {
             let addresses = self.host_addresses(&list, sites);

@@ -49,7 +49,7 @@ impl Check<'_> {
             if !policy.rule_on(&host).lets_through() {
                 self.at(
                     name,
-                    format!("the default_host {host:?} is one that the lists of names in [policy] refuse"),
+                    format!("the default_host \"{host}\" is one that the lists of names in [policy] refuse"),
                     "leave one of the two out",
                 );
             }

@@ -124,15 +124,16 @@ fn everything_can_be_said() {
     assert_eq!(config.uplink.xdp, Xdp::Auto);
     assert_eq!(config.sites.len(), 2);
     assert_eq!(config.nat46.to_string(), "fd00:46::/32");
-    assert_eq!(config.listen[0].default_host.as_deref(), Some("www.example.org"));
+    assert_eq!(config.listen[0].default_host, Some("www.example.org".parse().unwrap()));
     assert_eq!(config.listen[0].protocol, Protocol::Tls);
     assert_eq!(config.listen[1].protocol, Protocol::Postgres);
     assert_eq!(config.listen[1].addresses, [Ipv4Addr::new(192, 0, 2, 1)]);
     let servers: Vec<String> = config.dns.servers.iter().map(SocketAddr::to_string).collect();
     assert_eq!(servers, ["127.0.0.53:53", "127.0.0.1:5353", "[::1]:53", "[::1]:54"]);
     assert_eq!(config.dns.timeout, Duration::from_secs(2));
-    assert_eq!(config.hosts["nas.example.org"].len(), 1);
-    assert_eq!(config.hosts["two.example.org"].len(), 2);
+    for (host, addresses) in [("nas.example.org", 1), ("two.example.org", 2)] {
+        assert_eq!(config.hosts[&host.parse::<HostName>().unwrap()].len(), addresses);
+    }
     let owner =
         |address: &str| config.sites.iter().position(|site| site.owns(address.parse().unwrap()));
     assert_eq!(owner("2001:db8:1:0:2::1"), Some(1));

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     dns::{LookupError, Resolver, select},
     handshake::Outcome,
-    sni::{HostName, NameError},
+    host_name::{HostName, NameError},
 };
 
 /// The steps up to the first that fails.
@@ -66,12 +66,13 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Option<Vec<(Ipv6Addr, usize)>> {
     match HostName::from_wire(name.as_bytes()) {
-        Ok(host) => follow_host(config, resolver, host.as_str(), explanation).await,
+        Ok(host) => follow_host(config, resolver, &host, explanation).await,
         Err(NameError::IpLiteral) => follow_address(config, resolver, name, explanation).await,
         Err(
             error @ (NameError::Empty
             | NameError::TooLong
-            | NameError::Label
+            | NameError::EmptyLabel
+            | NameError::LongLabel
             | NameError::Character
             | NameError::Unqualified),
         ) => {
@@ -114,7 +115,7 @@ async fn follow_address(
 async fn follow_host(
     config: &Config,
     resolver: &Resolver,
-    host: &str,
+    host: &HostName,
     explanation: &mut Explanation,
 ) -> Option<Vec<(Ipv6Addr, usize)>> {
     if !rulings::name(&config.policy, host, explanation) {
@@ -174,10 +175,10 @@ async fn follow_host(
 }
 
 /// Whom clients that name nobody are led to, and which port leads where.
-fn defaults(config: &Config) -> (Vec<&str>, String) {
-    let mut hosts: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
+fn defaults(config: &Config) -> (Vec<&HostName>, String) {
+    let mut hosts: BTreeMap<Option<&HostName>, Vec<String>> = BTreeMap::new();
     for listen in &config.listen {
-        let ports = hosts.entry(listen.default_host.as_deref()).or_default();
+        let ports = hosts.entry(listen.default_host.as_ref()).or_default();
         ports.extend(listen.ports.iter().map(ToString::to_string));
     }
     let refused = refusal(Outcome::NoName);

@@ -32,7 +32,7 @@ async fn every_end_is_explained() {
         from = ["2001:db8:c::/48"]
     "#;
     let mut config = parse(text);
-    config.hosts.insert("far.example.org".to_owned(), vec!["2001:db9::9".parse().unwrap()]);
+    config.hosts.insert("far.example.org".parse().unwrap(), vec!["2001:db9::9".parse().unwrap()]);
     let resolver = Resolver::new(&config.dns, &config.hosts);
     for (name, ok, last) in [
         (

@@ -16,7 +16,7 @@ use crate::{
     },
     flows::{Cause, InstallError, Way, keys},
     handshake::{Action, Backend, ClientTuple, Outcome, ResolveError, Segment, Splice},
-    sni::HostName,
+    host_name::HostName,
 };
 
 impl Core {

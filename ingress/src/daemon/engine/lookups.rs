@@ -9,7 +9,7 @@ use crate::{
     daemon::shared::Shared,
     dns::{Answer, LookupError, select},
     handshake::{Backend, ClientTuple, ResolveError},
-    sni::HostName,
+    host_name::HostName,
 };
 
 /// Who asked for which name, and where it leads.
@@ -37,8 +37,8 @@ impl Lookups {
     /// A name that is known needs no task, which would be a way to another thread and back.
     pub(super) fn begin(&mut self, tuple: ClientTuple, host: HostName) {
         // Nobody is asked about a name that is to lead nowhere.
-        let lets_through = self.shared.config().policy.rule_on(host.as_str()).lets_through();
-        let known = if lets_through { self.shared.resolver.known(host.as_str()) } else { None };
+        let lets_through = self.shared.config().policy.rule_on(&host).lets_through();
+        let known = if lets_through { self.shared.resolver.known(&host) } else { None };
         if !lets_through {
             self.answered.push((tuple, host, Err(ResolveError::Denied)));
         } else if let Some(answer) = known {
@@ -47,7 +47,7 @@ impl Lookups {
         } else {
             let (shared, resolved) = (self.shared.clone(), self.resolved.clone());
             self.elsewhere.spawn(async move {
-                let answer = shared.resolver.lookup_for(*tuple.client.ip(), host.as_str()).await;
+                let answer = shared.resolver.lookup_for(*tuple.client.ip(), &host).await;
                 let result = backends(&shared, tuple, &host, answer);
                 let _ = resolved.send((tuple, host, result));
             });

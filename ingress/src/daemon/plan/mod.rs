@@ -22,7 +22,6 @@ use super::shared::Listening;
 use crate::{
     config::{Config, Listen, network_of},
     netlink::{Link, Snapshot},
-    sni::HostName,
 };
 
 /// The window scale that clients are promised: what Linux chooses with its default buffers, so that
@@ -157,8 +156,6 @@ fn listening(
     let own = addresses_of(uplink, network);
     let mut listening = HashMap::new();
     for listen in &config.listen {
-        let default_host =
-            listen.default_host.as_ref().and_then(|host| HostName::from_wire(host.as_bytes()).ok());
         let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
         let ports = || listen.ports.iter().map(|port| port.get());
         let all = addresses
@@ -167,7 +164,7 @@ fn listening(
         listening.extend(all.map(|at| {
             let before = known.get(&ListenerKey::new(at)).copied().unwrap_or_default();
             let promise = promise(listen, mss, before);
-            let default_host = default_host.clone();
+            let default_host = listen.default_host.clone();
             (at, Listening { protocol: listen.protocol, default_host, promise })
         }));
     }

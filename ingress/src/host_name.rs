@@ -1,4 +1,4 @@
-//! The one type for a host name that came from a client.
+//! A host name, as clients ask for it and as it is configured, compared and looked up.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -24,9 +24,12 @@ pub enum NameError {
     /// More than 253 characters.
     #[error("the name is longer than 253 characters")]
     TooLong,
-    /// An empty label, or one above 63 characters.
+    /// Two dots in a row, or one at the beginning.
     #[error("each label between dots needs 1 to 63 characters")]
-    Label,
+    EmptyLabel,
+    /// A label above 63 characters.
+    #[error("each label between dots needs 1 to 63 characters")]
+    LongLabel,
     /// A character outside `[A-Za-z0-9_.-]`.
     #[error("only letters, digits, `-`, `_` and dots may stand in a host name")]
     Character,
@@ -39,7 +42,7 @@ pub enum NameError {
 }
 
 impl HostName {
-    /// Reads a name as it stands in a ClientHello.
+    /// Reads a name as it stands in a ClientHello: capital letters and a dot at its end are not kept.
     ///
     /// # Errors
     /// Where it is no fully qualified host name.
@@ -63,8 +66,11 @@ impl HostName {
                 _ => return Err(NameError::Character),
             }
         }
-        if lower.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL) {
-            return Err(NameError::Label);
+        if lower.split('.').any(str::is_empty) {
+            return Err(NameError::EmptyLabel);
+        }
+        if lower.split('.').any(|label| label.len() > MAX_LABEL) {
+            return Err(NameError::LongLabel);
         }
         if !lower.contains('.') {
             return Err(NameError::Unqualified);
@@ -106,12 +112,6 @@ impl fmt::Display for HostName {
     }
 }
 
-impl AsRef<str> for HostName {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,10 +137,10 @@ mod tests {
         for (given, error) in [
             ("", NameError::Empty),
             ("localhost", NameError::Unqualified),
-            (".", NameError::Label),
-            ("a..b", NameError::Label),
-            (".a.b", NameError::Label),
-            ("a.b..", NameError::Label),
+            (".", NameError::EmptyLabel),
+            ("a..b", NameError::EmptyLabel),
+            (".a.b", NameError::EmptyLabel),
+            ("a.b..", NameError::EmptyLabel),
             ("a b.c", NameError::Character),
             ("a.b\0", NameError::Character),
             ("a/b.c", NameError::Character),
@@ -153,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(given.parse::<HostName>(), Err(error), "{given:?}");
         }
-        assert_eq!(format!("{}.b", "a".repeat(64)).parse::<HostName>(), Err(NameError::Label));
+        assert_eq!(format!("{}.b", "a".repeat(64)).parse::<HostName>(), Err(NameError::LongLabel));
         assert_eq!("a.".repeat(127).parse::<HostName>().map(|name| name.as_str().len()), Ok(253));
         assert_eq!(format!("{}b", "a.".repeat(127)).parse::<HostName>(), Err(NameError::TooLong));
     }
