@@ -81,9 +81,16 @@ impl Daemon {
 
     /// Starts it (again).
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_by_env(&[])
+    }
+
+    /// The same with options of env(1).
+    pub fn launch_by_env(&mut self, options: &[&str]) -> Result<()> {
         self.discard_notifications()?;
-        let mut command = self.vps.command(programs::find("ingressd")?)?;
+        let mut command = self.vps.command("env")?;
         command
+            .args(options)
+            .arg(programs::find("ingressd")?)
             .arg("--config")
             .arg(&self.config)
             .arg("run")

@@ -75,6 +75,7 @@ impl<'a> Impaired<'a> {
     /// Impairs a wire.
     pub fn start(lab: &'a Lab, wire: Wire, impairment: &Impairment) -> Result<Self> {
         let [_, a, b] = wire.interfaces();
+        lab.introduce(wire)?;
         lab.wires.ip(&format!("link set {a} nomaster\nlink set {b} nomaster\n"))?;
         let Impairment { seed, loss, duplicate, reorder, delay } = impairment;
         let mut command = lab.wires.command(programs::find("lab")?)?;

@@ -5,6 +5,7 @@ use crate::netns::Namespace;
 use crate::process::{self, Process, wait_until};
 use crate::topology::Lab;
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -90,7 +91,7 @@ fn asks(server: SocketAddr) -> bool {
 pub struct Web {
     root: PathBuf,
     access_log: PathBuf,
-    _process: Process,
+    process: Process,
 }
 
 impl Web {
@@ -118,7 +119,14 @@ impl Web {
         command.arg(dir.join("error.log"));
         let process = Process::spawn(&mut command, &lab.dir().join(format!("{name}.log")))?;
         wait_for_listener(machine, address, 443).with_context(|| process.log_tail())?;
-        Ok(Self { root, access_log: dir.join("access.log"), _process: process })
+        Ok(Self { root, access_log: dir.join("access.log"), process })
+    }
+
+    /// Ends it, its workers included.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait(Duration::from_secs(5))?;
+        Ok(())
     }
 
     /// Where its files are.

@@ -60,6 +60,13 @@ impl Stage {
         self.daemon.as_mut().context("no daemon is started")
     }
 
+    /// Ends the web server at home and starts it again, with new sockets.
+    pub fn restart_web(&mut self) -> Result<()> {
+        self.web.stop()?;
+        self.web = Web::start(&self.lab, &self.certificate)?;
+        Ok(())
+    }
+
     /// The database server, started when first needed.
     pub fn postgres(&mut self) -> Result<&Postgres> {
         if self.postgres.is_none() {

@@ -292,6 +292,23 @@ impl Lab {
         self.inet.ip(&format!("neigh add {RAW_CLIENT4} lladdr {mac} dev client nud permanent\n"))
     }
 
+    /// Tells both ends of a wire the other's Ethernet address: a bad wire may lose every question for it.
+    pub fn introduce(&self, wire: Wire) -> Result<()> {
+        let (machine, port, router_port, net4, net6) = match wire {
+            Wire::Client => (&self.client, "eth0", "client", "192.0.2", "2001:db8:c:"),
+            Wire::Home => (&self.home, "isp", "home", "203.0.113", "2001:db8:e:"),
+        };
+        let (own, routers) = (self.mac(machine, port)?, self.mac(&self.inet, router_port)?);
+        let know = |here: &Namespace, device, host, mac| {
+            here.ip(&format!(
+                "neigh replace {net4}.{host} lladdr {mac} dev {device} nud permanent\n\
+                 neigh replace {net6}:{host} lladdr {mac} dev {device} nud permanent\n"
+            ))
+        };
+        know(machine, port, 1, routers)?;
+        know(&self.inet, router_port, 2, own)
+    }
+
     /// Waits until the web server reaches the world through it.
     pub fn wait_for_tunnel(&self) -> Result<()> {
         let target = WWW6.to_string();

@@ -70,15 +70,17 @@ fn where_nobody_answers_the_client_is_reset() -> Result<()> {
     Ok(())
 }
 
-/// Every third packet is lost between the VPS and home; each SYN and SYN-ACK has its chance of that.
+/// Every third packet is lost between the VPS and home; each SYN and SYN-ACK has its chance of that. Sent once, they
+/// would connect 11 clients or so.
 #[test]
 fn lost_syns_are_repeated() -> Result<()> {
+    const CONNECTIONS: usize = 24;
     let (stage, server) = begin()?;
     let bad = Impairment { seed: 3, loss: 0.33, duplicate: 0.0, reorder: 0.0, delay: 0 };
     let _impaired = Impaired::start(&stage.lab, Wire::Home, &bad)?;
     let mut slowest = Duration::ZERO;
     let mut connected = 0;
-    for round in 0..12 {
+    for round in 0..CONNECTIONS {
         let start = Instant::now();
         match Pair::by_name(&stage.lab, &server, "good.example.test") {
             Ok(_) => connected += 1,
@@ -87,8 +89,8 @@ fn lost_syns_are_repeated() -> Result<()> {
         }
         slowest = slowest.max(start.elapsed());
     }
-    println!("{connected} of 12, the slowest in {slowest:?}");
-    assert!(connected >= 11, "{connected} of 12");
+    println!("{connected} of {CONNECTIONS}, the slowest in {slowest:?}");
+    assert!(connected >= 19, "{connected} of {CONNECTIONS}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use ingress_tests::netns::Namespace;
+use ingress_tests::shared::Stage;
 use ingress_tests::topology::Lab;
 use std::path::Path;
 
@@ -67,12 +68,18 @@ fn set(machine: &Namespace, ends: Ends) -> Result<()> {
     machine.sysctl("ipv4/tcp_window_scaling", switch(ends.scale.is_some()))?;
     // Linux chooses the scale by the largest buffer that it may ever use.
     let most = if ends.scale == Some(14) { 1 << 29 } else { 6 << 20 };
-    machine.sysctl("ipv4/tcp_rmem", &format!("4096 131072 {most}"))?;
-    // Without timestamps what is sent again measures nothing, and on a bad line the time until the next doubles
-    // to minutes, over plain IPv6 as well. Linux 6.15 and later can bound it.
+    machine.sysctl("ipv4/tcp_rmem", &format!("4096 131072 {most}"))
+}
+
+/// Bounds the time after which either end sends again: without timestamps, retransmissions measure nothing, and on a
+/// bad line that time doubles to minutes, over plain IPv6 as well. Linux 6.15 and later can bound it.
+pub fn send_again_within_a_second(stage: &mut Stage) -> Result<()> {
     let longest = "ipv4/tcp_rto_max_ms";
     if Path::new("/proc/sys/net").join(longest).exists() {
-        machine.sysctl(longest, if ends == USUAL { "120000" } else { "1000" })?;
+        stage.lab.client.sysctl(longest, "1000")?;
+        stage.lab.www.sysctl(longest, "1000")?;
+        // Connections have it from the listening socket, which has it from when it was made.
+        stage.restart_web()?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod ends;
 mod watched;
 
 use anyhow::{Context, Result};
-use ends::{Ends, PAIRS, Tuned, USUAL, pair};
+use ends::{Ends, PAIRS, Tuned, USUAL, pair, send_again_within_a_second};
 use ingress_tests::addresses::{VPS4, WWW};
 use ingress_tests::client::{random_file, same_content};
 use ingress_tests::impair::{Impaired, Impairment, Wire};
@@ -144,7 +144,8 @@ fn the_operator_may_want_none() -> Result<()> {
 }
 
 fn bad_lines(wire: Wire) -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
+    send_again_within_a_second(&mut stage)?;
     for nth in 0..PAIRS {
         let pair = pair(nth).map(|ends| Ends { scale: USUAL.scale, ..ends });
         // Both have timestamps, or the client has none.
