@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 const MEGABYTES: usize = 24;
-const PACE: [&str; 2] = ["--limit-rate", "3M"];
+/// Octets a second, as curl reads it.
+const PACE: &str = "3M";
 
 /// A download and an upload that last for some seconds.
 #[derive(Debug)]
@@ -26,13 +27,19 @@ pub struct Transfers {
 impl Transfers {
     /// Starts them, and waits until both are on their way.
     pub fn start(stage: &Stage, name: &str) -> Result<Self> {
+        Self::start_at(stage, name, PACE)
+    }
+
+    /// The same at another pace.
+    pub fn start_at(stage: &Stage, name: &str, pace: &str) -> Result<Self> {
+        let pace = ["--limit-rate", pace];
         let file = stage.web.root().join("faults.bin");
         if !file.exists() {
             random_file(&file, MEGABYTES)?;
         }
         let upload = format!("{name}.bin");
-        let down = stage.by_name(WWW, "/faults.bin")?.args(&PACE).start();
-        let up = stage.by_name(WWW, &format!("/{upload}"))?.args(&PACE).upload(&file).start();
+        let down = stage.by_name(WWW, "/faults.bin")?.args(&pace).start();
+        let up = stage.by_name(WWW, &format!("/{upload}"))?.args(&pace).upload(&file).start();
         wait_until(SOON, "both are on their way", || {
             let flows = stage.daemon().and_then(|daemon| daemon.flows()).unwrap_or_default();
             let busy = flows.iter().filter(|flow| {

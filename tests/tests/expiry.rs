@@ -150,10 +150,13 @@ fn too_late(stage: &Stage, pair: Pair, by_client: bool) -> Result<()> {
     speaker.write_all(b"am I late?")?;
     let error = speaker.read(&mut [0; 1]).expect_err("a reset");
     ensure!(error.kind() == ErrorKind::ConnectionReset, "{error}");
-    let seen = capture.stop()?;
+    let is_reset = |segment: &Segment| segment.flags & flag::RST != 0;
+    let told =
+        |packets: &[Vec<u8>]| packets.iter().filter_map(|p| Segment::read(p)).any(|s| is_reset(&s));
+    let seen = capture.stop_with("a reset", told)?;
     let mut seen = seen.iter().filter_map(|packet| Segment::read(packet));
     let late = seen.find(|segment| !segment.payload.is_empty()).context("nothing was sent")?;
-    let reset = seen.find(|segment| segment.flags & flag::RST != 0).context("no reset")?;
+    let reset = seen.find(is_reset).context("no reset")?;
     ensure!(reset.destination == late.source && reset.seq == late.ack, "{reset:?} for {late:?}");
     Ok(())
 }

@@ -30,7 +30,7 @@ fn both_sides_can_ping_the_other() -> Result<()> {
     let stage = stage();
     let (client, server) = (&stage.lab.client, &stage.lab.www);
     for (from, to) in [(client, WWW6), (server, CLIENT6)] {
-        let ping = ping(from, &["-c", "3", "-i", "0.05", &to.to_string()])?;
+        let ping = ping(from, &["-c3", "-w10", "-i0.05", &to.to_string()])?;
         assert!(ping.contains(" 3 received"), "{ping}");
     }
     Ok(())

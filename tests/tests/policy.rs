@@ -171,7 +171,7 @@ fn ping_and_path_mtu_discovery_work() -> Result<()> {
     let stage = stage(NOTHING_ALLOWED)?;
     let (client, www) = (&stage.lab.client, &stage.lab.www);
     for (from, to) in [(client, WWW6), (www, CLIENT6)] {
-        let ping = ping6(from, &["-c", "3", "-i", "0.05", &to.to_string()])?;
+        let ping = ping6(from, &["-c3", "-w10", "-i0.05", &to.to_string()])?;
         assert!(ping.contains(" 3 received"), "{ping}");
     }
     let big = ping6(client, &["-c1", "-W2", "-M", "do", "-s", "1400", &WWW6.to_string()])?;

@@ -73,7 +73,7 @@ fn bulk_copies_both_ways_through_a_restart() -> Result<()> {
     let feeding = thread::spawn(move || {
         // Slow enough to be under way during the restart.
         slow.as_bytes().chunks(1 << 17).try_for_each(|piece| {
-            thread::sleep(Duration::from_millis(40));
+            thread::sleep(Duration::from_millis(100));
             stdin.write_all(piece)
         })
     });

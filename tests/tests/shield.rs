@@ -66,7 +66,8 @@ fn a_flood_ends_at_it() -> Result<()> {
     let flood = Flood::start(&stage.lab, None, |nth| flood::syn(anywhere(nth)))?;
     std::thread::sleep(Duration::from_secs(1));
     for _ in 0..5 {
-        let answer = stage.by_name(WWW, "/?behind-the-shield")?.args(&["--max-time", "5"]).run()?;
+        let answer =
+            stage.by_name(WWW, "/?behind-the-shield")?.args(&["--max-time", "15"]).run()?;
         assert_eq!(answer.status(), 200, "{}", answer.error());
     }
     // The program at tc would answer as well.
@@ -82,24 +83,15 @@ fn a_flood_ends_at_it() -> Result<()> {
 #[test]
 fn a_flood_brings_it_up_by_itself() -> Result<()> {
     let mut stage = stage();
-    let peer = Gatekeeper::post(&stage.lab.inet, "vps", Gate::Door)?;
-    set(&mut stage, "auto")?;
-    let seen = flooded_until(&stage, |_, shield| shield == "native")?;
-    set(&mut stage, "off")?;
-    drop(peer);
-    assert!(!seen.contains("does not get out"), "native mode was given up: {seen}");
-    Ok(())
+    let _peer = Gatekeeper::post(&stage.lab.inet, "vps", Gate::Door)?;
+    flood_brings(&mut stage, |log, shield| shield == "native" && !log.contains("does not get out"))
 }
 
 /// A veth that has none loses it, without a word to anybody.
 #[test]
 fn native_mode_that_loses_every_answer_is_given_up() -> Result<()> {
     let mut stage = stage();
-    set(&mut stage, "auto")?;
-    let given_up =
-        |log: &str, shield: &str| shield == "generic" && log.contains("does not get out");
-    flooded_until(&stage, given_up)?;
-    set(&mut stage, "off")
+    flood_brings(&mut stage, |log, shield| shield == "generic" && log.contains("does not get out"))
 }
 
 /// The same where the configuration insists on native mode: who tries again and again gets in, and after the third time
@@ -110,7 +102,8 @@ fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
     let peer = Gatekeeper::post(&stage.lab.inet, "vps", Gate::Door)?;
     let before = std::fs::read_to_string(stage.daemon()?.log())?.len();
     set(&mut stage, "native")?;
-    std::thread::sleep(Duration::from_secs(2));
+    // The daemon makes nothing of who comes in the first two seconds.
+    std::thread::sleep(Duration::from_secs(4));
     assert_eq!(stage.by_name(WWW, "/?native")?.run()?.status(), 200);
     drop(peer);
     let stop = AtomicBool::new(false);
@@ -129,7 +122,9 @@ fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
         let strangers: Vec<_> = (0..2).map(|_| scope.spawn(stranger)).collect();
         let watched = (|| -> Result<()> {
             std::thread::sleep(5 * SOON);
-            assert_eq!(shield(&stage)?, "native", "it was good");
+            let log = std::fs::read_to_string(stage.daemon()?.log())?;
+            ensure!(!log[before..].contains("trying generic mode"), "it was good");
+            assert_eq!(shield(&stage)?, "native");
             // A daemon that has not seen that.
             stage.daemon()?.configure(&with(&stage, "off"))?;
             stage.daemon()?.ctl(&["reload"])?;
@@ -159,10 +154,26 @@ fn native_mode_that_was_asked_for_is_given_up_too() -> Result<()> {
     set(&mut stage, "off")
 }
 
+/// Puts daemons that decide for themselves under a flood, until the shield of one is as it shall be. Each tries native
+/// mode once, and on a busy machine too few clients may come to tell anything by them.
+fn flood_brings(stage: &mut Stage, done: impl Fn(&str, &str) -> bool) -> Result<()> {
+    let mut brought = Ok(());
+    for _ in 0..3 {
+        set(stage, "auto")?;
+        brought = flooded_until(stage, &done);
+        match &brought {
+            Ok(()) => break,
+            Err(error) => println!("{error:#}"),
+        }
+    }
+    set(stage, "off")?;
+    brought
+}
+
 /// Puts the daemon under a flood of SYNs until the shield is as it shall be, and for some seconds more. All the
-/// while clients come, and all must be served. Returns what the daemon has logged.
-fn flooded_until(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> Result<String> {
-    const CLIENTS: usize = 2;
+/// while clients come, and all must be served.
+fn flooded_until(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> Result<()> {
+    const CLIENTS: usize = 4;
     let log = stage.daemon()?.log();
     let before = std::fs::read_to_string(&log)?.len();
     let stop = AtomicBool::new(false);
@@ -199,8 +210,7 @@ fn flooded_until(stage: &Stage, done: impl Fn(&str, &str) -> bool) -> Result<Str
         }
         println!("{} SYNs, {} clients", watched?, served.load(Ordering::Relaxed));
         Ok(())
-    })?;
-    said()
+    })
 }
 
 fn with(stage: &Stage, mode: &str) -> String {

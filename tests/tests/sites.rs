@@ -117,7 +117,7 @@ fn sites_reach_each_other() -> Result<()> {
     ];
     for (from, source, _) in machines {
         for (_, target, name) in machines.iter().filter(|(_, target, _)| *target != source) {
-            let ping = ping6(from, &["-c2", "-i0.05", "-W5", &target.to_string()])?;
+            let ping = ping6(from, &["-c2", "-w10", "-i0.05", &target.to_string()])?;
             assert!(ping.contains(" 2 received"), "{source} to {name}: {ping}");
             let path = format!("/?from={source}");
             let curl = Curl::on(from, &stage.lab, &stage.certificate, name, *target, &path)?;

@@ -21,9 +21,9 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// Downloads that last for some seconds, in the daemon's hands no more.
 fn slow(stage: &Stage, count: usize) -> Result<Vec<JoinHandle<Result<Answer>>>> {
-    random_file(&stage.web.root().join("tools.bin"), 1)?;
+    random_file(&stage.web.root().join("tools.bin"), 2)?;
     let slow = (0..count)
-        .map(|_| Ok(stage.by_name(WWW, "/slow/tools.bin")?.args(&["--max-time", "12"]).start()))
+        .map(|_| Ok(stage.by_name(WWW, "/slow/tools.bin")?.args(&["--max-time", "30"]).start()))
         .collect::<Result<Vec<_>>>()?;
     let daemon = stage.daemon()?;
     wait_until(SOON, "the flows are there", || {
@@ -94,16 +94,16 @@ fn flows_are_watched_and_killed() -> Result<()> {
     let mut watch = ingressctl(&stage.lab.vps, daemon.socket())?;
     watch.args(["flows", "--watch=1", "--state", "established", "-o", "ndjson"]);
     let mut watch = Process::spawn(&mut watch, &log)?;
-    wait_until(SOON, "it prints again and again", || {
-        fs::read_to_string(&log).is_ok_and(|text| text.lines().count() >= 2)
+    let printed = || -> Result<BTreeSet<Option<u64>>> {
+        let text = fs::read_to_string(&log)?;
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let flow = |line| Ok(serde_json::from_str::<Value>(line)?["bytes_out"].as_u64());
+        whole.lines().map(flow).collect()
+    };
+    wait_until(SOON, "the bytes grow from line to line", || {
+        printed().is_ok_and(|bytes| bytes.len() >= 2)
     })?;
-    let lines = fs::read_to_string(&log)?;
-    let mut bytes = BTreeSet::new();
-    for line in lines.lines() {
-        let flow: Value = serde_json::from_str(line)?;
-        bytes.insert(flow["bytes_out"].as_u64());
-    }
-    assert!(bytes.len() >= 2, "the bytes grow: {bytes:?}");
     watch.signal(Signal::SIGTERM);
     let _ = watch.wait(SOON)?;
 
@@ -123,7 +123,7 @@ fn top_shows_rates() -> Result<()> {
     let stage = stage();
     let slow = slow(&stage, 2)?;
     let daemon = stage.daemon()?;
-    let output = daemon.ctl(&["top", "-o", "json", "--interval", "1", "--count", "2"])?;
+    let output = daemon.ctl(&["top", "-o", "json", "--interval", "3", "--count", "2"])?;
     let lines = String::from_utf8(output.stdout)?;
     let views: Vec<Value> =
         lines.lines().map(serde_json::from_str).collect::<Result<_, _>>().context(lines.clone())?;
@@ -132,7 +132,7 @@ fn top_shows_rates() -> Result<()> {
     assert_eq!(view["version"], 1);
     let host = view["hosts"].as_array().and_then(|hosts| hosts.first()).context("no host")?;
     assert_eq!(host["host"], WWW, "{view:#}");
-    // nginx sends 100 kB/s to each.
+    // nginx sends 100 kB/s to each, in bursts.
     let rate = host["bytes_out_per_second"].as_f64().context("no rate")?;
     assert!((100e3..600e3).contains(&rate), "{rate}");
     let site = &view["sites"][0];
@@ -178,7 +178,7 @@ fn status_tells_the_truth() -> Result<()> {
     let mut stage = stage();
     let status = stage.daemon()?.ctl_json(&["status"])?;
     let age = status["heartbeat_age_seconds"].as_f64().context("no age")?;
-    assert!(age > 0.0 && age < 2.0, "{age}");
+    assert!(age > 0.0 && age < 3.0, "{age}");
     let heard = status["sites"][0]["last_handshake_timestamp_seconds"].as_u64().context("never")?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     assert!(now.saturating_sub(heard) < 180, "{heard} {now}");
@@ -234,7 +234,7 @@ fn a_flood_of_refusals_is_not_a_flood_of_lines() -> Result<()> {
     let log = fs::metadata(daemon.log())?.len();
     let before = count(&daemon.ctl_json(&["stats"])?["handshakes"], "unknown_name")?;
     let asks: Vec<_> = (0..60)
-        .map(|_| Ok(stage.by_name(UNKNOWN, "/")?.args(&["--max-time", "5"]).start()))
+        .map(|_| Ok(stage.by_name(UNKNOWN, "/")?.args(&["--max-time", "30"]).start()))
         .collect::<Result<_>>()?;
     for ask in asks {
         let _ = ask.join().expect("no panic")?;

@@ -49,7 +49,8 @@ fn a_flood_of_bogus_acknowledgments() -> Result<()> {
     let resets = resets.stop()?.len() as f64;
     println!("bogus ACKs: {sent} sent, {resets} resets");
     let earned = 200.0 + 1000.0 * begin.elapsed().as_secs_f64();
-    assert!(resets > 0.0 && resets <= earned, "{resets} resets, {earned} earned");
+    // Two CPUs may take the same token.
+    assert!(resets > 0.0 && resets <= 1.5 * earned, "{resets} resets, {earned} earned");
     assert!(before.rise(&stage, r#"drops_total{reason="rate_limited"}"#)? > 1000.0);
     before.compare(&stage, 4 << 20)
 }
@@ -177,7 +178,7 @@ fn under(
     for nth in 0..8 {
         thread::sleep(Duration::from_millis(150));
         let answer =
-            stage.by_name(WWW, &format!("/?flood{nth}"))?.args(&["--max-time", "10"]).run()?;
+            stage.by_name(WWW, &format!("/?flood{nth}"))?.args(&["--max-time", "30"]).run()?;
         assert_eq!(answer.status(), 200, "client {nth}: {}", answer.error());
         slowest = slowest.max(answer.time);
     }

@@ -23,7 +23,7 @@ const PIECE: usize = 1200;
 #[test]
 fn a_flood_that_needs_more_memory_than_there_is() -> Result<()> {
     let mut stage = stage();
-    let transfers = Transfers::start(&stage, "starved")?;
+    let transfers = Transfers::start_at(&stage, "starved", "1M")?;
     let mint = Mint::of(&stage)?;
     let hello = Hello::for_name(NOBODY).of_size(8000).bytes();
     limit(stage.daemon()?, MORE)?;
