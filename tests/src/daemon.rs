@@ -246,7 +246,8 @@ pub fn once(lab: &Lab, config: &str, wrapper: &[&str], args: &[&str]) -> Result<
     let file = lab.dir().join("once.toml");
     fs::write(&file, config)?;
     let mut command = lab.vps.command("timeout")?;
-    command.args(["--signal=KILL", "10"]).args(wrapper).arg(programs::find("ingressd")?);
+    let limit = (10 * process::patience()).to_string();
+    command.args(["--signal=KILL", &limit]).args(wrapper).arg(programs::find("ingressd")?);
     command.arg("--config").arg(&file).args(args).env_remove("NOTIFY_SOCKET");
     command.output().context("start ingressd")
 }

@@ -5,6 +5,7 @@ use crate::addresses::{VPS4, WWW};
 use crate::daemon;
 use crate::hello::Hello;
 use crate::netns::Namespace;
+use crate::process::patience;
 use crate::shared::Stage;
 use crate::topology::Lab;
 use anyhow::{Context, Result, bail, ensure};
@@ -64,8 +65,9 @@ impl Server {
         Ok(Self(listener))
     }
 
-    /// The next connection, if it comes in time.
+    /// The next connection, if it comes in time: so long, times [`patience`].
     pub fn accept(&self, limit: Duration) -> Result<TcpStream> {
+        let limit = limit * patience();
         let end = Instant::now() + limit;
         loop {
             match self.0.accept() {
@@ -115,7 +117,7 @@ impl Pair {
     pub fn greet(mut client: TcpStream, server: &Server, name: &str) -> Result<Self> {
         let hello = Hello::for_name(name).bytes();
         client.write_all(&hello)?;
-        let mut server = server.accept(PATIENCE)?;
+        let mut server = server.accept(PATIENCE / 2)?;
         expect(&mut server, &hello)?;
         Ok(Self { client, server })
     }

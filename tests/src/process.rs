@@ -40,9 +40,9 @@ impl Process {
         let _ = kill(self.pid(), signal);
     }
 
-    /// Waits for the end, at most so long.
+    /// Waits for the end, at most so long, times [`patience`].
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let end = Instant::now() + limit;
+        let end = Instant::now() + limit * patience();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
@@ -99,7 +99,7 @@ pub fn patience() -> u32 {
     std::env::var("INGRESS_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(2)
 }
 
-/// Waits until something becomes true.
+/// Waits until something becomes true, at most so long, times [`patience`].
 pub fn wait_until(limit: Duration, what: &str, mut test: impl FnMut() -> bool) -> Result<()> {
     let limit = limit * patience();
     let end = Instant::now() + limit;

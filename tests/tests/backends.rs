@@ -1,12 +1,14 @@
 //! Names with several servers, and servers that are closed, away, silent, slow or back again.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ingress_tests::addresses::{DB6, WWW6};
+use ingress_tests::daemon::Daemon;
 use ingress_tests::hello::Hello;
 use ingress_tests::impair::{Impaired, Impairment, Wire};
 use ingress_tests::netns::Namespace;
 use ingress_tests::paths::Away;
 use ingress_tests::plain::{self, PORT, Pair, Server};
+use ingress_tests::process::wait_until;
 use ingress_tests::shared::{Stage, stage};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, Shutdown};
@@ -166,10 +168,10 @@ fn a_client_that_gives_up_is_forgotten() -> Result<()> {
     client.write_all(&Hello::for_name("only-silent.example.test").bytes())?;
     thread::sleep(Duration::from_millis(300));
     plain::reset(client)?;
-    thread::sleep(Duration::from_millis(300));
-    let flows = stage.daemon()?.flows()?;
-    let waiting = flows.iter().any(|flow| flow["host"] == "only-silent.example.test");
-    ensure!(!waiting, "{flows:?}");
+    wait_until(Duration::from_secs(2), "it is forgotten", || {
+        let flows = stage.daemon().and_then(Daemon::flows);
+        flows.is_ok_and(|flows| flows.iter().all(|flow| flow["host"] != "only-silent.example.test"))
+    })?;
 
     // One that has said all it has to say before the server is there.
     let mut client = plain::client(&stage.lab, PORT)?;

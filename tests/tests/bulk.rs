@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const MEGABYTES: usize = 100;
+/// Slow enough to outlast a daemon's restart, whatever the machine.
+const PACE: [&str; 2] = ["--limit-rate", "8M"];
 
 #[test]
 fn a_hundred_megabytes_each_way_over_ipv4() -> Result<()> {
@@ -35,10 +37,8 @@ fn killing_the_daemon_costs_no_byte_and_no_name() -> Result<()> {
     let mut stage = stage();
     let file = big_file(&stage)?;
     let begin = Instant::now();
-    // Slow enough to outlast everything below, whatever the machine.
-    let pace = ["--limit-rate", "15M"];
-    let down = stage.by_name(WWW, "/big.bin")?.args(&pace).start();
-    let up = stage.by_name(WWW, "/uploaded-away.bin")?.args(&pace).upload(&file).start();
+    let down = stage.by_name(WWW, "/big.bin")?.args(&PACE).start();
+    let up = stage.by_name(WWW, "/uploaded-away.bin")?.args(&PACE).upload(&file).start();
     thread::sleep(Duration::from_millis(1000));
     stage.daemon_mut()?.kill();
     thread::sleep(Duration::from_millis(1500));
@@ -80,7 +80,7 @@ fn a_client_that_comes_while_the_daemon_is_away_waits_for_it() -> Result<()> {
 fn an_orderly_stop_breaks_nothing_either() -> Result<()> {
     let mut stage = stage();
     let file = big_file(&stage)?;
-    let down = stage.by_name(WWW, "/big.bin")?.args(&["--limit-rate", "25M"]).start();
+    let down = stage.by_name(WWW, "/big.bin")?.args(&PACE).start();
     thread::sleep(Duration::from_millis(700));
     stage.daemon_mut()?.stop()?;
     thread::sleep(Duration::from_millis(300));

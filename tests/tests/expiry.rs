@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The daemon looks through its flows every 20 seconds.
 const SWEPT: Duration = Duration::from_secs(50);
 /// A flow that lacks so much of its time must live to see the end of this test.
-const YOUNGER: Duration = Duration::from_secs(120);
+const YOUNGER: Duration = Duration::from_secs(180);
 const OLDER: Duration = Duration::from_secs(1);
 
 /// Marks of the client's half and of the backend's, and how long such a flow may rest.

@@ -106,7 +106,7 @@ fn a_client_comes(stage: &Stage, vps: &Container) -> Result<()> {
 
 /// The next version takes over from the one that runs. A download notices nothing.
 fn upgraded(stage: &Stage, vps: &Container) -> Result<()> {
-    random_file(&stage.web.root().join("package.bin"), 1)?;
+    random_file(&stage.web.root().join("package.bin"), 3)?;
     let download = stage.by_name(WWW, "/slow/package.bin")?.start();
     let flowing = || Ok::<_, anyhow::Error>(flows(vps)?.iter().any(is_established));
     wait_until(SOON, "the download flows", || flowing().unwrap_or(false))?;

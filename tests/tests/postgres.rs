@@ -49,7 +49,7 @@ fn who_wants_no_tls_is_told_what_is_needed() -> Result<()> {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("sslmode=require"), "{said}");
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     // A name that leads nowhere is a TLS alert, behind the SSLRequest, too.
     let nobody = format!("host={UNKNOWN} hostaddr={VPS4} {REQUIRE}");
     let refused = run(&stage, &nobody, "select 1")?;

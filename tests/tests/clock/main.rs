@@ -13,6 +13,8 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY: i64 = 24 * 3600;
+/// Of an answer of the lab's DNS server, in seconds.
+const LIFETIME: u64 = 5;
 
 #[test]
 fn a_wall_clock_that_jumps_changes_nothing() -> Result<()> {
@@ -27,7 +29,6 @@ fn a_wall_clock_that_jumps_changes_nothing() -> Result<()> {
     stage.daemon = Some(Daemon::start_in(&stage.lab, &config(&stage.lab), &environment)?);
 
     let transfers = Transfers::start(&stage, "clock")?;
-    let known = ttl(&stage)?;
     for jump in [DAY, -2 * DAY, 40 * 365 * DAY] {
         fs::write(&ahead, jump.to_string())?;
         let daemon = stage.daemon()?;
@@ -44,7 +45,7 @@ fn a_wall_clock_that_jumps_changes_nothing() -> Result<()> {
             assert!(flow["age_seconds"].as_u64().context("no age")? < 600, "{flow}");
         }
         let left = ttl(&stage)?;
-        assert!(left <= known && left + 60 > known, "{known} s have become {left} s");
+        assert!(left <= LIFETIME, "{left} s");
         // One whose name is known, and one whose name is asked for now.
         fetch(&stage, "/?jumped")?;
         let flushed = stage.daemon()?.ctl(&["dns", "--flush"])?;

@@ -200,7 +200,7 @@ fn without_a_daemon_nothing_is_answered() {
         bench.secrets.beat(beat).unwrap();
         expect_drop(&mut bench, &syn(&MSS), DropReason::DaemonAway);
     }
-    bench.secrets.beat(now() - 2_000_000_000).unwrap();
+    bench.secrets.beat(now() - 1_000_000_000).unwrap();
     answer(&bench.uplink(&syn(&MSS).over4(&from_client())));
     bench.secrets.beat(now() + 9_000_000_000).unwrap();
     answer(&bench.uplink(&syn(&MSS).over4(&from_client())));

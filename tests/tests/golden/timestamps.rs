@@ -209,7 +209,7 @@ fn our_clock_counts_milliseconds_from_anywhere() {
     let first = shown(&mut bench, 1000).unwrap();
     sleep(Duration::from_millis(50));
     let passed = shown(&mut bench, 1000).unwrap().wrapping_sub(first);
-    assert!((50..1000).contains(&passed), "{passed} ms");
+    assert!((50..10_000).contains(&passed), "{passed} ms");
     let mut all: Vec<u32> = (1001..1033).map(|port| shown(&mut bench, port).unwrap()).collect();
     all.sort_unstable();
     let near = all.windows(2).filter(|two| two[1] - two[0] < 1 << 16).count();

