@@ -85,6 +85,7 @@ fn an_orderly_stop_breaks_nothing_either() -> Result<()> {
     stage.daemon_mut()?.stop()?;
     thread::sleep(Duration::from_millis(300));
     stage.daemon_mut()?.resume()?;
+    assert!(!down.is_finished(), "the download ended before the daemon was back");
     check_download(&down.join().expect("no panic")?, &file)
 }
 

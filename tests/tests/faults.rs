@@ -22,7 +22,7 @@ fn a_daemon_that_is_killed_again_and_again() -> Result<()> {
     let transfers = Transfers::start(&stage, "killed")?;
     let mut served = 0;
     for round in 0..6 {
-        let visitor = stage.by_name(WWW, &format!("/?round{round}"))?.args(&["--max-time", "8"]);
+        let visitor = stage.by_name(WWW, &format!("/?round{round}"))?.args(&["--max-time", "20"]);
         let visitor = visitor.start();
         // Sooner each time: at every stage of the visitor's handshake.
         thread::sleep(Duration::from_millis(40 >> round));
@@ -32,7 +32,7 @@ fn a_daemon_that_is_killed_again_and_again() -> Result<()> {
         served += u32::from(visitor.join().expect("no panic")?.status() == 200);
     }
     println!("killed: {served} of 6 visitors were served all the same");
-    assert!(served > 1, "only {served} of 6 were served");
+    assert!(served >= 5, "only {served} of 6 were served");
     transfers.finish(&stage)?;
     fetch(&stage, "/?not-killed")
 }

@@ -200,7 +200,7 @@ fn closing_cuts_nothing() -> Result<()> {
     let mut stage = stage("")?;
     let file = stage.web.root().join("policy.bin");
     random_file(&file, 16)?;
-    let pace = ["--limit-rate", "4M", "--speed-limit", "1000", "--speed-time", "5"];
+    let pace = ["--limit-rate", "1M", "--speed-limit", "1000", "--speed-time", "5"];
     let by_name = stage.by_name(WWW, "/policy.bin")?.args(&pace).start();
     let by_ipv6 = stage.by_ipv6("/policy.bin")?.args(&pace).start();
     let (mut inside, mut outside) = connection(&stage.lab.www, &stage.lab.client, CLIENT6, PORT)?;
@@ -218,6 +218,8 @@ fn closing_cuts_nothing() -> Result<()> {
     assert!(!connects(&stage.lab.client, WWW6, 443)?, "closed without a daemon, too");
     stage.daemon_mut()?.resume()?;
     say(&mut outside, &mut inside, b"good")?;
+    let under_way = !by_name.is_finished() && !by_ipv6.is_finished();
+    assert!(under_way, "the downloads ended before the daemon was back");
     assert!(!connects(&stage.lab.client, WWW6, 443)?);
     for download in [by_name, by_ipv6] {
         let answer = download.join().expect("a download")?;
