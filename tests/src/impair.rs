@@ -189,7 +189,7 @@ fn open(interface: &str) -> Result<OwnedFd> {
     let socket =
         socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
     let index = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
-    setsockopt(&socket, sockopt::RcvBuf, &(8 << 20))?;
+    setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20))?;
     option(&socket, libc::PACKET_VNET_HDR, &1i32)?;
     option(&socket, libc::PACKET_IGNORE_OUTGOING, &1i32)?;
     let promiscuous = libc::packet_mreq {

@@ -22,7 +22,7 @@ impl PacketSocket {
     pub fn open(interface: &str, neighbour: Option<[u8; 6]>) -> Result<Self> {
         let (family, kind) = (AddressFamily::Packet, SockType::Datagram);
         let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
-        setsockopt(&socket, sockopt::RcvBuf, &(8 << 20))?;
+        setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20))?;
         let index =
             if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
         // SAFETY: all zeroes is a valid sockaddr_ll.

@@ -1,13 +1,18 @@
 //! Background processes that end with whoever started them, and short ones that must succeed.
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// No short command takes longer, unless it hangs.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A process in the background, its output in a file.
 #[derive(Debug)]
@@ -76,13 +81,32 @@ impl Drop for Process {
     }
 }
 
+/// Runs a command and returns what it prints and how it ends. One that hangs is killed, with its children.
+pub fn run(command: &mut Command) -> Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("start `{name}` (`cargo xtask setup` installs it)"))?;
+    let group = Pid::from_raw(child.id().cast_signed());
+    let (ended, watched) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if watched.recv_timeout(LONGEST * patience()) == Err(RecvTimeoutError::Timeout) {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    });
+    let output = child.wait_with_output().with_context(|| format!("wait for `{name}`"));
+    drop(ended);
+    output
+}
+
 /// Runs a command that must succeed, and returns what it prints.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start `{name}` (`cargo xtask setup` installs it)"))?;
+    let output = run(command)?;
     if !output.status.success() {
         bail!(
             "`{name}` failed ({}): {}",

@@ -5,10 +5,10 @@ use ingress_tests::addresses::{CLIENT_NAT46, CLIENT6, VPS4, WWW, WWW6};
 use ingress_tests::client::random_file;
 use ingress_tests::hello::Hello;
 use ingress_tests::plain;
+use ingress_tests::process;
 use ingress_tests::shared::{Stage, stage};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn three_hundred_at_the_same_time() -> Result<()> {
     // And whole pages, as fast as one machine fetches them.
     drop(streams);
     let mut command = python(&stage, FETCH_MANY)?;
-    let output = command.args([&VPS4.to_string(), WWW, &MANY.to_string()]).output()?;
+    let output = process::run(command.args([&VPS4.to_string(), WWW, &MANY.to_string()]))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     print!("{said}");
@@ -62,8 +62,7 @@ fn every_client_gets_the_same_both_ways() -> Result<()> {
     for (what, script) in [("urllib", URLLIB), ("ssl", SSL)] {
         let [four, six] = both(|address| {
             let mut command = python(&stage, script)?;
-            command.args([address, WWW]);
-            let output = command.output()?;
+            let output = process::run(command.args([address, WWW]))?;
             ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         })?;
@@ -137,16 +136,15 @@ fn s_client(stage: &Stage, address: &str) -> Result<String> {
     command
         .args(["s_client", "-brief", "-servername", WWW, "-alpn", "h2,http/1.1"])
         .args(["-connect", &format!("{target}:443"), "-CAfile"])
-        .arg(&stage.certificate.certificate)
-        .stdin(Stdio::null());
-    let output = command.output()?;
+        .arg(&stage.certificate.certificate);
+    let output = process::run(&mut command)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(said.lines().filter(|line| !line.contains("DONE")).collect::<Vec<_>>().join("\n"))
 }
 
 fn python(stage: &Stage, script: &str) -> Result<std::process::Command> {
     let mut command = stage.lab.client.command("python3")?;
-    command.args(["-c", script]).env("CA", &stage.certificate.certificate).stdin(Stdio::null());
+    command.args(["-c", script]).env("CA", &stage.certificate.certificate);
     Ok(command)
 }
 

@@ -140,9 +140,8 @@ fn tls_may_begin_at_once() -> Result<()> {
             "-verify_return_error",
         ])
         .args(["-connect", &format!("{VPS4}:{POSTGRES_PORT}"), "-CAfile"])
-        .arg(&stage.certificate.certificate)
-        .stdin(Stdio::null());
-    let said = s_client.output()?;
+        .arg(&stage.certificate.certificate);
+    let said = process::run(&mut s_client)?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("Verification: OK"), "{said}");
     Ok(())
@@ -252,7 +251,7 @@ fn client(stage: &Stage, connection: &str, query: &str) -> Result<Command> {
 }
 
 fn run(stage: &Stage, connection: &str, query: &str) -> Result<Output> {
-    client(stage, connection, query)?.stdin(Stdio::null()).output().context("start psql")
+    process::run(&mut client(stage, connection, query)?)
 }
 
 fn text(output: &Output) -> String {

@@ -164,8 +164,8 @@ fn unpack(root: &Path) -> Result<()> {
         .context("`libstd-rust-web-dev` names no runtime package")?;
     let packages = root.join("packages");
     fs::create_dir_all(&packages).with_context(|| format!("make {}", packages.display()))?;
-    let mut download = Command::new("apt-get");
-    download.current_dir(&packages).args(["download", "-q", "-o", "APT::Sandbox::User=root"]);
+    let mut download = apt_get();
+    download.current_dir(&packages).args(["download", "-o", "APT::Sandbox::User=root"]);
     shell::run(download.args(COMPILER).args(["libstd-rust-web-dev", runtime]))?;
     for entry in fs::read_dir(&packages)? {
         let package = entry?.path();
@@ -235,14 +235,20 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn update() -> Result<()> {
-    shell::run(Command::new("apt-get").args(["update", "-q", "-o", "DPkg::Lock::Timeout=300"]))
+    shell::run(apt_get().arg("update"))
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    let mut apt = apt_get();
+    apt.args(["install", "-y", "--no-install-recommends"]).env("DEBIAN_FRONTEND", "noninteractive");
     shell::run(apt.args(packages))
+}
+
+/// An apt-get that waits for others of its kind, and asks a mirror again.
+fn apt_get() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]);
+    apt
 }
 
 /// The lab starts its own servers; the system is not to start them at the next boot either.

@@ -30,12 +30,21 @@ pub fn run(args: &Args) -> Result<()> {
         let series: Vec<_> = args.kernel.iter().map(|series| (series.as_str(), extent)).collect();
         return kernel::run(&kernel::prepare(&series)?, args.kvm);
     }
-    deb::rehearsal::prepare()?;
+    // A mirror that cannot be reached is no reason to test nothing.
+    let prepared = said(deb::rehearsal::prepare());
     // First, so that the run ends with the summary of the tests.
-    let others =
-        if args.cargo.is_empty() { kernel::run(&kernel::prepare_ci()?, false) } else { Ok(()) };
+    let others = if args.cargo.is_empty() {
+        said(kernel::prepare_ci().and_then(|trials| kernel::run(&trials, false)))
+    } else {
+        Ok(())
+    };
     let mut cargo = shell::cargo();
     cargo.args(["test", "--workspace", "--exclude", "ingress-ebpf", "--no-fail-fast"]);
     shell::run(cargo.args(&args.cargo))?;
-    others
+    prepared.and(others)
+}
+
+/// Says what is wrong at once, for the end is far.
+fn said(result: Result<()>) -> Result<()> {
+    result.inspect_err(|error| eprintln!("{error:#}"))
 }

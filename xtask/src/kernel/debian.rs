@@ -173,6 +173,7 @@ impl Debian {
                  Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"{dir}/sources\";\n\
                  Dir::Etc::preferencesparts \"{dir}/preferences\";\n\
                  Acquire::Languages \"none\";\n\
+                 Acquire::Retries \"3\";\n\
                  Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\nAPT::Sandbox::User \"root\";\n"
             ),
         )?;
