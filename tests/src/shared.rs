@@ -21,6 +21,8 @@ pub struct Stage {
     pub certificate: Certificate,
     /// The network.
     pub lab: Lab,
+    /// Set by tests while they have changed what others rely on.
+    pub disturbed: bool,
 }
 
 impl Stage {
@@ -42,12 +44,21 @@ impl Stage {
     pub fn furnish(lab: Lab, certificate: Certificate) -> Result<Self> {
         let dns = Dns::start(&lab)?;
         let web = Web::start(&lab, &certificate)?;
-        Ok(Self { daemon: None, web, postgres: None, _dns: dns, certificate, lab })
+        Ok(Self {
+            daemon: None,
+            web,
+            postgres: None,
+            _dns: dns,
+            certificate,
+            lab,
+            disturbed: false,
+        })
     }
 
-    /// Whether the daemon runs and the tunnel carries packets.
-    fn is_sound(&mut self) -> bool {
-        self.daemon.as_mut().is_none_or(Daemon::is_running) && self.lab.wait_for_tunnel().is_ok()
+    /// Whether the daemon runs, the tunnel carries packets, and no test has left anything changed.
+    pub fn is_sound(&mut self) -> bool {
+        let runs = self.daemon.as_mut().is_none_or(Daemon::is_running);
+        runs && !self.disturbed && self.lab.wait_for_tunnel().is_ok()
     }
 
     /// The daemon that runs.
@@ -103,13 +114,52 @@ pub fn stage() -> MutexGuard<'static, Stage> {
         Ok(stage) => Ok(Mutex::new(stage)),
         Err(error) => Err(format!("{error:?}")),
     });
-    let mut stage = match stage {
-        Ok(stage) => stage.lock().unwrap_or_else(PoisonError::into_inner),
+    match stage {
+        Ok(stage) => hand_on(stage, Stage::is_sound, Stage::build),
         Err(error) => panic!("no lab: {error}"),
-    };
-    // What a test that failed has left is not for the next to suffer.
-    if !stage.is_sound() {
-        *stage = Stage::build().unwrap_or_else(|error| panic!("no other lab: {error:?}"));
     }
-    stage
+}
+
+/// Hands what tests share to the next one. What one that failed has left is not for others to suffer: it is built anew.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn hand_on<T>(
+    shared: &Mutex<T>,
+    is_sound: impl FnOnce(&mut T) -> bool,
+    build: impl FnOnce() -> Result<T>,
+) -> MutexGuard<'_, T> {
+    let mut held = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    // A test that panics poisons it.
+    if shared.is_poisoned() || !is_sound(&mut held) {
+        *held = build().unwrap_or_else(|error| panic!("no other lab: {error:?}"));
+        shared.clear_poison();
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn what_a_failed_test_leaves_is_built_anew() {
+        let shared = Mutex::new("the first");
+        let take = |is_sound| hand_on(&shared, |_| is_sound, || Ok("another"));
+        assert_eq!(*take(true), "the first");
+        let failed = thread::scope(|scope| {
+            let test = scope.spawn(|| {
+                let _held = take(true);
+                panic!("a test that fails");
+            });
+            test.join()
+        });
+        assert!(failed.is_err());
+        assert_eq!(*take(true), "another");
+        *take(true) = "disturbed";
+        assert_eq!(*take(true), "disturbed");
+        assert_eq!(*take(false), "another");
+    }
 }

@@ -115,19 +115,21 @@ fn a_tunnel_replaced_while_the_daemon_is_away_is_attached() -> Result<()> {
 
 #[test]
 fn addresses_of_the_uplink_are_listed_as_they_come_and_go() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
     let other = Ipv4Addr::new(198, 51, 100, 3);
-    let listed = || stage.daemon()?.listens(SocketAddrV4::new(other, 443));
-    assert!(!listed()?);
+    let listed = |stage: &Stage| stage.daemon()?.listens(SocketAddrV4::new(other, 443));
+    assert!(!listed(&stage)?);
+    stage.disturbed = true;
     stage.lab.vps.ip(&format!("addr add {other}/24 dev eth0\n"))?;
-    wait_until(SOON, "the address is listed", || listed().is_ok_and(|listed| listed))?;
+    wait_until(SOON, "the address is listed", || listed(&stage).is_ok_and(|listed| listed))?;
     let answer = stage
         .by_name(WWW, "/?second-address")?
         .args(&["--connect-to", &format!("::{other}:443"), "--max-time", "5"])
         .run()?;
     assert_eq!(answer.status(), 200, "{}", answer.error());
     stage.lab.vps.ip(&format!("addr del {other}/24 dev eth0\n"))?;
-    wait_until(SOON, "the address is gone", || listed().is_ok_and(|listed| !listed))?;
+    wait_until(SOON, "the address is gone", || listed(&stage).is_ok_and(|listed| !listed))?;
+    stage.disturbed = false;
     fetch(&stage, "/?first-address")
 }
 
@@ -169,15 +171,16 @@ fn ports_that_find_no_room_leave_the_rest_at_work() -> Result<()> {
 
 #[test]
 fn a_tunnel_that_shrinks_under_its_flows() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
     forget_paths(&stage)?;
     let file = file(&stage)?;
     assert_eq!(offered_mss(&stage)?, 1360);
     let down = stage.by_name(WWW, "/changes.bin")?.args(&PACE).start();
     let up = stage.by_name(WWW, "/shrunk.bin")?.args(&PACE).upload(&file).start();
     thread::sleep(Duration::from_secs(1));
-    let tunnel = stage.lab.tunnel();
+    let tunnel = stage.lab.tunnel().to_owned();
     let dropped = stage.daemon()?.drops("too_big")?;
+    stage.disturbed = true;
     stage.lab.vps.ip(&format!("link set {tunnel} mtu 1340\n"))?;
     wait_until(SOON, "the new MSS is offered", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1280)
@@ -188,6 +191,7 @@ fn a_tunnel_that_shrinks_under_its_flows() -> Result<()> {
     wait_until(SOON, "the old MSS is offered again", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1360)
     })?;
+    stage.disturbed = false;
     assert!(dropped > 0, "the flow never noticed");
     assert!(dropped < 200, "{dropped}: told again and again");
     result
@@ -195,13 +199,14 @@ fn a_tunnel_that_shrinks_under_its_flows() -> Result<()> {
 
 #[test]
 fn an_uplink_that_shrinks_under_its_flows() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
     forget_paths(&stage)?;
     let file = file(&stage)?;
     let down = stage.by_name(WWW, "/changes.bin")?.args(&PACE).start();
     let up = stage.by_name(WWW, "/shrunk-uplink.bin")?.args(&PACE).upload(&file).start();
     thread::sleep(Duration::from_secs(1));
     let dropped = stage.daemon()?.drops("too_big")?;
+    stage.disturbed = true;
     set_uplink_mtu(&stage, 1320)?;
     wait_until(SOON, "the new MSS is offered", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1280)
@@ -212,6 +217,7 @@ fn an_uplink_that_shrinks_under_its_flows() -> Result<()> {
     wait_until(SOON, "the old MSS is offered again", || {
         offered_mss(&stage).is_ok_and(|mss| mss == 1360)
     })?;
+    stage.disturbed = false;
     assert!(dropped > 0, "the flow never noticed");
     result
 }

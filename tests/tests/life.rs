@@ -215,6 +215,7 @@ fn a_port_is_used_again_while_the_server_lingers() -> Result<()> {
 fn a_full_table_refuses_the_new_and_keeps_the_old() -> Result<()> {
     let mut stage = stage();
     let small = plain::config(&stage.lab, &[]) + "flows = 4\n";
+    stage.disturbed = true;
     begin_with_table(&mut stage, &small)?;
     let server = Server::start(&stage.lab.www, WWW6, PORT)?;
     let mut living: Vec<Pair> =
@@ -248,7 +249,9 @@ fn a_full_table_refuses_the_new_and_keeps_the_old() -> Result<()> {
         pair.exchange()?;
     }
     let usual = config(&stage.lab);
-    begin_with_table(&mut stage, &usual)
+    begin_with_table(&mut stage, &usual)?;
+    stage.disturbed = false;
+    Ok(())
 }
 
 /// The stage, its daemon told of the port of a new server.

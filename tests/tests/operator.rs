@@ -30,7 +30,8 @@ const CONFIGURATION: i32 = 78;
 
 #[test]
 fn a_reload_adds_and_removes_listeners_and_hosts() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
+    stage.disturbed = true;
     let (daemon, usual) = (stage.daemon()?, config(&stage.lab));
     let late = "late.example.test";
     random_file(&stage.web.root().join("operator.bin"), 1)?;
@@ -55,12 +56,14 @@ fn a_reload_adds_and_removes_listeners_and_hosts() -> Result<()> {
     let slow = slow.join().expect("no panic")?;
     assert_eq!(slow.exit_code(), 0, "the flow of an unlisted port: {}", slow.error());
     assert_eq!(fs::metadata(slow.body)?.len(), 1 << 20);
+    stage.disturbed = false;
     Ok(())
 }
 
 #[test]
 fn a_wrong_file_is_refused_whole() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
+    stage.disturbed = true;
     let (daemon, usual) = (stage.daemon()?, config(&stage.lab));
     // The new host is right, the port is not.
     let wrong = usual
@@ -91,6 +94,7 @@ fn a_wrong_file_is_refused_whole() -> Result<()> {
     let reloaded = daemon.ctl(&["reload"])?;
     assert!(reloaded.status.success(), "{}", text(&reloaded));
     assert!(daemon.ctl_json(&["status"])?["last_reload"]["error"].is_null());
+    stage.disturbed = false;
     Ok(())
 }
 

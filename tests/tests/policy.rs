@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use ingress_tests::addresses::{ALIAS, CLIENT4, CLIENT6, DB6, WWW, WWW6};
 use ingress_tests::client::{ping6, random_file, same_content};
-use ingress_tests::daemon::{self, Daemon, config, once};
+use ingress_tests::daemon::{self, config, once};
 use ingress_tests::netns::Namespace;
-use ingress_tests::shared::Stage;
+use ingress_tests::shared::{self, Stage};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::thread;
 use std::time::Duration;
 
@@ -27,18 +27,9 @@ const NOTHING_ALLOWED: &str = "[policy]\nipv6 = \"closed\"\n";
 const SILENCE: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-static STAGE: LazyLock<Mutex<Stage>> = LazyLock::new(|| {
-    let build = || -> Result<Stage> {
-        let mut stage = Stage::build_without_daemon()?;
-        stage.daemon = Some(Daemon::start(&stage.lab)?);
-        Ok(stage)
-    };
-    Mutex::new(build().unwrap_or_else(|error| panic!("no lab: {error:?}")))
-});
-
 /// A daemon that has never known another policy than this.
 fn stage(policy: &str) -> Result<MutexGuard<'static, Stage>> {
-    let mut stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stage = shared::stage();
     let config = config(&stage.lab) + policy;
     stage.daemon_mut()?.stop()?;
     let detached = once(&stage.lab, &config, &[], &["detach"])?;
@@ -168,7 +159,8 @@ fn answers_to_connections_from_inside_come_in() -> Result<()> {
 
 #[test]
 fn ping_and_path_mtu_discovery_work() -> Result<()> {
-    let stage = stage(NOTHING_ALLOWED)?;
+    let mut stage = stage(NOTHING_ALLOWED)?;
+    stage.disturbed = true;
     let (client, www) = (&stage.lab.client, &stage.lab.www);
     for (from, to) in [(client, WWW6), (www, CLIENT6)] {
         let ping = ping6(from, &["-c3", "-w10", "-i0.05", &to.to_string()])?;
@@ -187,6 +179,7 @@ fn ping_and_path_mtu_discovery_work() -> Result<()> {
     let mut arrived = vec![0; octets.len()];
     let result = outside.read_exact(&mut arrived);
     narrow(1500)?;
+    stage.disturbed = false;
     result.context("the path's MTU was not found")?;
     assert!(arrived == octets);
     drop(writer.join().expect("a writer")?);

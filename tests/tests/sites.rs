@@ -9,11 +9,11 @@ use ingress_tests::client::{Curl, ping6, random_file, same_content};
 use ingress_tests::daemon::Daemon;
 use ingress_tests::process::{self, wait_until};
 use ingress_tests::servers::Web;
-use ingress_tests::shared::Stage;
+use ingress_tests::shared::{Stage, hand_on};
 use ingress_tests::sites::{BRANCH_INTERFACE, OFFICE_INTERFACE, Sites, config};
 use std::net::Ipv6Addr;
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Fields are dropped in order.
@@ -22,18 +22,18 @@ struct World {
     stage: Stage,
 }
 
-static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| {
-    let build = || -> Result<World> {
-        let mut stage = Stage::build_without_daemon()?;
-        let sites = Sites::add(&stage.lab, &stage.certificate)?;
-        stage.daemon = Some(Daemon::start_with(&stage.lab, &config(&stage.lab))?);
-        Ok(World { sites, stage })
-    };
-    Mutex::new(build().unwrap_or_else(|error| panic!("no lab with three sites: {error:?}")))
-});
+fn build() -> Result<World> {
+    let mut stage = Stage::build_without_daemon()?;
+    let sites = Sites::add(&stage.lab, &stage.certificate)?;
+    stage.daemon = Some(Daemon::start_with(&stage.lab, &config(&stage.lab))?);
+    Ok(World { sites, stage })
+}
 
 fn world() -> MutexGuard<'static, World> {
-    WORLD.lock().unwrap_or_else(PoisonError::into_inner)
+    static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| {
+        Mutex::new(build().unwrap_or_else(|error| panic!("no lab with three sites: {error:?}")))
+    });
+    hand_on(&WORLD, |world| world.stage.is_sound(), build)
 }
 
 /// The server of each name, and the site it is at.
@@ -250,8 +250,9 @@ fn a_router_that_moves_is_followed_with_a_daemon_and_without() -> Result<()> {
 /// The same on the uplink, for both protocols: of the router before, nothing is left but a wrong address.
 #[test]
 fn a_provider_with_another_router_is_followed() -> Result<()> {
-    let world = world();
-    let World { stage, .. } = &*world;
+    let mut world = world();
+    let World { stage, .. } = &mut *world;
+    stage.disturbed = true;
     let routers = |nth| [format!("198.51.100.{nth}"), format!("2001:db8:f::{nth}")];
     let [before, after] = [1, 9].map(|nth| {
         let (new, old) = (routers(nth), routers(10 - nth));
@@ -274,6 +275,7 @@ fn a_provider_with_another_router_is_followed() -> Result<()> {
         let answer = stage.by_name(OFFICE, page)?.args(&["--max-time", "10"]).run()?;
         assert_eq!(answer.status(), 200, "{}", answer.error());
     }
+    stage.disturbed = false;
     Ok(())
 }
 

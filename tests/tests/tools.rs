@@ -206,6 +206,7 @@ fn status_tells_the_truth() -> Result<()> {
 fn a_full_table_is_an_outcome_of_its_own() -> Result<()> {
     let mut stage = stage();
     let usual = config(&stage.lab);
+    stage.disturbed = true;
     stage.daemon_mut()?.stop()?;
     once(&stage.lab, &usual, &[], &["detach"])?;
     stage.daemon()?.configure(&usual.replace("[daemon]", "[daemon]\nflows = 1"))?;
@@ -220,6 +221,7 @@ fn a_full_table_is_an_outcome_of_its_own() -> Result<()> {
     assert!(!cleanup::bpffs(stage.lab.id()).join(format!("v{ABI}")).exists());
     stage.daemon()?.configure(&usual)?;
     stage.daemon_mut()?.resume()?;
+    stage.disturbed = false;
     assert_ne!(second.exit_code(), 0, "there is no room");
     assert_eq!(status["flow_table"]["max_entries"], 1, "{status}");
     assert_eq!(count(&stats["handshakes"], "table_full")?, 1, "{stats}");

@@ -126,8 +126,9 @@ fn a_backend_without_sack_is_learned_of_and_nothing_is_lost() -> Result<()> {
 
 #[test]
 fn the_operator_may_want_none() -> Result<()> {
-    let stage = stage();
+    let mut stage = stage();
     let config = ingress_tests::daemon::config(&stage.lab);
+    stage.disturbed = true;
     let without =
         config.replace("protocol = \"tls\"\n", "protocol = \"tls\"\ntimestamps = false\n");
     stage.daemon()?.configure(&without)?;
@@ -138,6 +139,7 @@ fn the_operator_may_want_none() -> Result<()> {
     stage.daemon()?.configure(&config)?;
     let row = listen_row(&stage, 443)?;
     stage.daemon()?.ctl(&["reload"])?;
+    stage.disturbed = false;
     assert_eq!(answer.status(), 200, "{}", answer.error());
     assert_eq!(row["timestamps"], "off");
     watched[0].check_timestamps(false);
