@@ -16,6 +16,9 @@ use tokio::net::UdpSocket;
 
 use super::{cache::CachedName, *};
 
+/// For look-ups that are answered.
+const AMPLE: Duration = Duration::from_secs(5);
+
 struct Server {
     address: SocketAddr,
     questions: Arc<AtomicUsize>,
@@ -41,7 +44,7 @@ impl Server {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(&self.dns(Duration::from_millis(300)), &BTreeMap::new())
+        Resolver::new(&self.dns(AMPLE), &BTreeMap::new())
     }
 
     fn dns(&self, timeout: Duration) -> config::Dns {
@@ -169,6 +172,7 @@ async fn failures_say_why() {
         panic!()
     };
     assert!(reason.contains("Server Failure"), "{reason}");
+    resolver.update(&server.dns(Duration::from_millis(300)), &BTreeMap::new());
     let silence = Err(LookupError::Failed("no answer within 0.3 s".to_owned()));
     assert_eq!(resolver.lookup(&name("silent.example.org")).await, silence);
     assert_eq!(resolver.metrics().lookups(LookupResult::Failed), 1);
@@ -178,7 +182,7 @@ async fn failures_say_why() {
 #[tokio::test]
 async fn a_name_is_asked_for_once_however_many_wait() {
     let server = Server::start().await;
-    let resolver = Resolver::new(&server.dns(Duration::from_secs(5)), &BTreeMap::new());
+    let resolver = server.resolver();
     let lookups: Vec<_> = (0..50)
         .map(|_| {
             let resolver = resolver.clone();
@@ -194,12 +198,18 @@ async fn a_name_is_asked_for_once_however_many_wait() {
 #[tokio::test]
 async fn a_query_outlives_its_client() {
     let server = Server::start().await;
-    let resolver = server.resolver();
+    let resolver = Resolver::new(&server.dns(Duration::from_millis(300)), &BTreeMap::new());
     assert!(matches!(
         resolver.lookup(&name("slow.example.org")).await,
         Err(LookupError::Failed(_))
     ));
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::timeout(AMPLE, async {
+        while cached(&resolver).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
     assert_eq!(resolver.lookup(&name("slow.example.org")).await, address());
     assert_eq!(resolver.metrics().lookups(LookupResult::Cached), 1);
 }
@@ -207,7 +217,7 @@ async fn a_query_outlives_its_client() {
 #[tokio::test]
 async fn hosts_come_first_and_a_reload_changes_them() {
     let server = Server::start().await;
-    let dns = server.dns(Duration::from_secs(1));
+    let dns = server.dns(AMPLE);
     let own: Ipv6Addr = "2001:db8::9".parse().unwrap();
     let hosts = BTreeMap::from([(name("www.example.org"), vec![own])]);
     let resolver = Resolver::new(&dns, &hosts);
@@ -218,7 +228,7 @@ async fn hosts_come_first_and_a_reload_changes_them() {
     assert_eq!(resolver.lookup(&name("www.example.org")).await, address());
 
     let other = Server::start().await;
-    resolver.update(&other.dns(Duration::from_secs(1)), &BTreeMap::new());
+    resolver.update(&other.dns(AMPLE), &BTreeMap::new());
     assert_eq!(resolver.servers(), [other.address]);
     assert_eq!(resolver.lookup(&name("www.example.org")).await, address());
     assert_eq!((server.questions(), other.questions()), (1, 1));
@@ -344,6 +354,7 @@ async fn who_asks_for_many_names_leaves_room_for_others() {
         look_up.await.unwrap();
     }
     assert!(resolver.metrics().lookups(LookupResult::Busy) > MOST_QUERIES as u64 / 2);
+    resolver.update(&server.dns(AMPLE), &BTreeMap::new());
     let other = Ipv4Addr::new(198, 51, 100, 1);
     assert_eq!(resolver.lookup_for(other, &name("www.example.org")).await, address());
     // What was taken is given back, whatever became of the query.
