@@ -23,6 +23,7 @@ mod ipv4;
 #[cfg(feature = "log-packets")]
 mod log;
 mod next_hops;
+mod option_buffer;
 mod options;
 mod packet;
 mod policy;

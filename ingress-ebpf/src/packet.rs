@@ -9,16 +9,13 @@ use aya_ebpf::{
         bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
         bpf_skb_vlan_pop,
     },
-    macros::map,
-    maps::PerCpuArray,
     programs::TcContext,
 };
 use ingress_common::{
     checksum::Sum,
     ip::IPV6_LEN,
-    tcp::{HEADER_LEN, OPTION_BUFFER_LEN, Timestamps},
+    tcp::{HEADER_LEN, Timestamps},
     verdict::{DropReason, Verdict},
-    verifier::opaque,
 };
 
 use crate::header_copy::HeaderCopy;
@@ -188,50 +185,22 @@ impl<const L2: usize> Packet<L2> {
         load(self.skb, (L2 + offset) as u32, into)
     }
 
-    /// The `len` octets of TCP options at `offset`, in a buffer of zeros that this CPU has for them.
-    #[inline(always)]
-    pub fn options(
-        &self,
-        offset: usize,
-        len: usize,
-    ) -> Option<&'static mut [u8; OPTION_BUFFER_LEN]> {
-        let buffer = option_buffer()?;
-        let len = options_len(len)?;
-        // SAFETY: `len` is at most 40, the buffer has 64 octets.
-        let failed = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                (L2 + offset) as u32,
-                buffer.as_mut_ptr().cast(),
-                len,
-            )
-        };
-        if failed == 0 { Some(buffer) } else { None }
-    }
-
     /// Stores `value` at `offset`.
     #[inline(always)]
     pub fn write<T>(&self, offset: usize, value: &T) -> Step<()> {
-        self.write_bytes(offset, core::ptr::from_ref(value).cast(), size_of::<T>() as u32)
-    }
-
-    /// Stores the first `len` octets (at most 40) of `buffer` at `offset`.
-    #[inline(always)]
-    pub fn write_options(
-        &self,
-        offset: usize,
-        buffer: &[u8; OPTION_BUFFER_LEN],
-        len: usize,
-    ) -> Step<()> {
-        match options_len(len) {
-            Some(len) => self.write_bytes(offset, buffer.as_ptr(), len),
-            None => Ok(()),
+        // SAFETY: `value` has as many octets as its type.
+        unsafe {
+            self.write_bytes(offset, core::ptr::from_ref(value).cast(), size_of::<T>() as u32)
         }
     }
 
+    /// Stores the `len` octets at `from` at `offset`.
+    ///
+    /// # Safety
+    /// `from` points to as many octets that can be read.
     #[inline(always)]
-    fn write_bytes(&self, offset: usize, from: *const u8, len: u32) -> Step<()> {
-        // SAFETY: callers pass a pointer to at least `len` readable octets.
+    pub unsafe fn write_bytes(&self, offset: usize, from: *const u8, len: u32) -> Step<()> {
+        // SAFETY: the caller says so.
         let failed = unsafe {
             bpf_skb_store_bytes(self.skb.cast(), (L2 + offset) as u32, from.cast(), len, 0)
         };
@@ -298,32 +267,6 @@ impl<const L2: usize> Packet<L2> {
     fn linear_len(&self) -> usize {
         // SAFETY: as in `is_for_us`.
         unsafe { ((*self.skb).data_end - (*self.skb).data) as usize }
-    }
-}
-
-/// The length of an option area, for a helper: both bounds are checked on one register, or older verifiers lose one.
-/// The upper bound goes first: it makes the value unsigned, of which newer verifiers would else lose the lower bound.
-#[inline(always)]
-fn options_len(len: usize) -> Option<u32> {
-    let len = opaque(len as u64);
-    if len > 40 {
-        return None;
-    }
-    let len = opaque(len);
-    if len < 4 { None } else { Some(len as u32) }
-}
-
-#[map]
-static OPTIONS: PerCpuArray<[u64; OPTION_BUFFER_LEN / 8]> = PerCpuArray::with_max_entries(1, 0);
-
-/// A zeroed buffer for one option area. The stack has no room to spare.
-#[inline(always)]
-pub fn option_buffer() -> Option<&'static mut [u8; OPTION_BUFFER_LEN]> {
-    let buffer = OPTIONS.get_ptr_mut(0)?;
-    // SAFETY: the slot belongs to this CPU, and no program holds its buffer while another runs.
-    unsafe {
-        *buffer = [0; OPTION_BUFFER_LEN / 8];
-        Some(&mut *buffer.cast())
     }
 }
 

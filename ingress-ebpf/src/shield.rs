@@ -18,8 +18,8 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
-    admit, count, flows,
-    packet::{ETH_P_IP, ETHERNET, Step, now, option_buffer},
+    admit, count, flows, option_buffer,
+    packet::{ETH_P_IP, ETHERNET, Step, now},
     policy,
     synack::{self, Answer, Front, Header, Syn},
     tcp_header::TcpHeader,
@@ -64,7 +64,7 @@ pub fn from_world(ctx: &XdpContext) -> Step<Verdict> {
     }
     let now = now();
     let keys = admit::keys(now).ok_or(Verdict::Kernel)?;
-    let area = option_buffer().ok_or(Verdict::Kernel)?;
+    let area = option_buffer::zeroed().ok_or(Verdict::Kernel)?;
     read_options(ctx, options, area)?;
     // However many words were read, what follows is checked once.
     let options = opaque(forget(options as u64, now) & OPTIONS_LEN_MASK) as usize;

@@ -16,8 +16,8 @@ use ingress_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
-    ipv4,
-    packet::{ETHERNET, Packet, Step, helper_result, load, option_buffer},
+    ipv4, option_buffer,
+    packet::{ETHERNET, Packet, Step, helper_result, load},
     segment::Segment,
     tcp_header::TcpHeader,
 };
@@ -90,7 +90,7 @@ pub fn answer<const L2: usize>(
 ) -> Step<Seq> {
     let area = match packet.options(OPTIONS, segment.options) {
         Some(area) => area,
-        None => option_buffer().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
+        None => option_buffer::zeroed().ok_or(Verdict::Drop(DropReason::KernelRefused))?,
     };
     let syn = Syn {
         key: segment.key,
