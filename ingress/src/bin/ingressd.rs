@@ -6,6 +6,7 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -106,7 +107,10 @@ fn run(path: PathBuf, config: Config) -> Result<()> {
         .on_thread_start(capabilities::give_up)
         .enable_all()
         .build()?;
-    runtime.block_on(daemon::run(path, config))
+    let result = runtime.block_on(daemon::run(path, config));
+    // Whoever still waits for a file system is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
 /// To the journal with its fields, where stderr would end up there anyway; else to stderr, coloured on a terminal.

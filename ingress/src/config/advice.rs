@@ -55,14 +55,21 @@ impl<'a> Written<'a> {
     /// For a value of another type than the one that is wanted, as serde calls it.
     fn instead_of(&self, wanted: &str) -> (String, String) {
         let Self { key, value, rest, .. } = self;
-        let is_header = value.starts_with('[') && key.is_empty();
+        let bare = value.trim_matches(['"', '\'']);
+        let table = value.trim_matches(['[', ']']);
+        let is_header = key.is_empty()
+            && value.starts_with('[')
+            && table.starts_with(|first: char| first.is_ascii_alphabetic());
         match wanted {
             "a sequence" if is_header => {
                 (format!("there can be several of {value}"), format!("write [{value}]"))
             }
-            "a sequence" => (format!("{value} is not a list"), format!("write [{value}]")),
+            "a sequence" => {
+                let one = if *key == "ports" { bare } else { value };
+                (format!("{value} is not a list"), format!("write [{one}]"))
+            }
             "a string or a list of strings" if is_header => {
-                let name = value.trim_matches(['[', ']']).trim_start_matches("hosts.");
+                let name = table.trim_start_matches("hosts.");
                 let remedy = format!("write \"{name}\" = \"ADDRESS\" below [hosts]");
                 (format!("{value} is no table"), remedy)
             }
@@ -73,8 +80,7 @@ impl<'a> Written<'a> {
                 (what, format!("write the name in quotes: \"{name}\" ={address}"))
             }
             "a string" if is_header => {
-                let one = value.trim_matches(['[', ']']);
-                (format!("there is one [{one}] only"), format!("write [{one}]"))
+                (format!("there is one [{table}] only"), format!("write [{table}]"))
             }
             "a string" | "a string or a list of strings" => {
                 let list = value.starts_with('[');
@@ -84,9 +90,10 @@ impl<'a> Written<'a> {
             }
             "i64" | "f64" => {
                 let kind = if wanted == "i64" { "whole number" } else { "number" };
-                let bare = value.trim_matches(['"', '\'']);
                 let remedy = match bare.parse::<f64>() {
-                    Ok(number) if wanted == "f64" || number.fract() == 0.0 => {
+                    Ok(number)
+                        if wanted == "f64" || number.fract() == 0.0 && number.abs() < 1e15 =>
+                    {
                         format!("write {number}")
                     }
                     _ => format!("write a {kind}, without quotes and units"),

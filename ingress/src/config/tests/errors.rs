@@ -87,6 +87,8 @@ fn values_of_the_wrong_form() {
         ("[dns]\ntimeout = \"2s\"", "2:11: \"2s\" is not a number", "without quotes and units"),
         ("[dns]\nservers = [1.1.1.1]", "2:15: ", "write it in quotes: \"1.1.1.1\""),
         ("[daemon]\nflows = 1e6", "2:9: 1e6 is not a whole number", "write 1000000"),
+        ("[[listen]]\nports = \"443\"", "2:9: \"443\" is not a list", "write [443]"),
+        ("[[site]]\nprefixes = [\n[\"a\"]]", "3:1: [\"a\"] is not text", "without [ and ]"),
         ("[[listen]]\ntimestamps = 1", "2:14: 1 is neither true nor false", "write either"),
         ("[hosts]\na.b = \"::1\"", "2:1: a.b stands for tables", "in quotes: \"a.b\" = \"::1\""),
         ("[hosts]\n\"a.b\" = ::1", "2:9: ", "write it in quotes: \"::1\""),

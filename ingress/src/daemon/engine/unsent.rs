@@ -21,7 +21,9 @@ use crate::{
 
 /// Longer than it takes to make a tunnel anew, shorter than the patience with a silent backend.
 const FLAP: Duration = Duration::from_secs(3);
-/// A failure says nothing any more about a backend that nobody has tried for so long. SYNs are a second apart at most.
+/// Between two failures of one outage. SYNs of a handshake are a second apart at most.
+const PAUSE: Duration = Duration::from_secs(2);
+/// A failure says nothing any more about a backend that nobody has tried for so long.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// Since when nothing goes where.
@@ -81,6 +83,10 @@ impl Unsent {
         match result {
             Err(error) if goes_nowhere(error) => {
                 let (first, last) = self.addresses.entry(to).or_insert((now, now));
+                let earlier = now.duration_since(*last) > PAUSE;
+                if earlier && last.duration_since(*first) < FLAP {
+                    *first = now;
+                }
                 *last = now;
                 now.duration_since(*first) >= FLAP
             }
@@ -162,6 +168,17 @@ mod tests {
         // One that went out is another beginning.
         assert!(!unsent.sent(SERVER, &Ok(()), start + FLAP));
         assert!(!unsent.sent(SERVER, &refused, start + FLAP * 2));
+    }
+
+    #[test]
+    fn two_moments_are_no_outage() {
+        let (mut unsent, start) = (Unsent::default(), Instant::now());
+        let refused = failed(Errno::ENETDOWN);
+        assert!(!unsent.sent(SERVER, &refused, start));
+        assert!(!unsent.sent(SERVER, &refused, start + PAUSE * 3));
+        assert!(!unsent.sent(SERVER, &refused, start + PAUSE * 4));
+        assert!(unsent.sent(SERVER, &refused, start + PAUSE * 3 + FLAP));
+        assert!(unsent.sent(SERVER, &refused, start + PAUSE * 5 + FLAP), "it was one by then");
     }
 
     #[test]

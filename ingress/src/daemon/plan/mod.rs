@@ -11,7 +11,7 @@ use std::{
 
 use ingress_common::{
     ip::IPV6_LEAST_MTU,
-    maps::{Destination, Device, Listener, ListenerKey, Offer, Route},
+    maps::{Destination, Device, Listener, ListenerKey, MAX_LISTENERS, Offer, Route},
     tcp::HEADERS_V6,
 };
 use ipnet::Ipv6Net;
@@ -52,6 +52,8 @@ pub struct Plan {
     pub next_hops: NextHops,
     /// `LISTENERS`, and what the engine needs to know of them.
     pub listening: HashMap<SocketAddrV4, Listening>,
+    /// How many pairs of address and port there is no room for.
+    pub unlisted: usize,
 }
 
 /// What is listened on already, with offers that were withdrawn and sizes that were lowered.
@@ -72,12 +74,14 @@ pub fn plan(config: &Config, numbers: &[u16], network: &Snapshot, known: &Known)
     let routes = routes(config, numbers, network, uplink, &tunnels);
     let by_number =
         numbers.iter().zip(&tunnels).filter_map(|(number, link)| Some((*number, (*link)?)));
+    let (listening, unlisted) = listening(config, network, uplink, &tunnels, known);
     Plan {
         uplink: device(uplink),
         sites: numbers.iter().copied().zip(tunnels.iter().map(|link| device(*link))).collect(),
         next_hops: NextHops::of(network, &routes, uplink, &by_number.collect()),
         routes,
-        listening: listening(config, network, uplink, &tunnels, known),
+        listening,
+        unlisted,
     }
 }
 
@@ -144,31 +148,37 @@ fn routes(
     routes
 }
 
-/// Every listed port on each of its addresses, with what is promised there.
+/// Every listed port on each of its addresses, with what is promised there, and how many more there is no room for: the
+/// last ones in the order of the configuration.
 fn listening(
     config: &Config,
     network: &Snapshot,
     uplink: Option<&Link>,
     tunnels: &[Option<&Link>],
     known: &Known,
-) -> HashMap<SocketAddrV4, Listening> {
+) -> (HashMap<SocketAddrV4, Listening>, usize) {
     let mss = mss(uplink, tunnels);
     let own = addresses_of(uplink, network);
-    let mut listening = HashMap::new();
+    let (mut listening, mut unlisted) = (HashMap::new(), 0);
     for listen in &config.listen {
         let addresses = if listen.addresses.is_empty() { &own } else { &listen.addresses };
         let ports = || listen.ports.iter().map(|port| port.get());
         let all = addresses
             .iter()
             .flat_map(|address| ports().map(|port| SocketAddrV4::new(*address, port)));
-        listening.extend(all.map(|at| {
+        for at in all {
+            if listening.len() == MAX_LISTENERS as usize && !listening.contains_key(&at) {
+                unlisted += 1;
+                continue;
+            }
             let before = known.get(&ListenerKey::new(at)).copied().unwrap_or_default();
             let promise = promise(listen, mss, before);
             let default_host = listen.default_host.clone();
-            (at, Listening { protocol: listen.protocol, default_host, promise })
-        }));
+            let port = Listening { protocol: listen.protocol, default_host, promise };
+            listening.insert(at, port);
+        }
     }
-    listening
+    (listening, unlisted)
 }
 
 fn addresses_of(link: Option<&Link>, network: &Snapshot) -> Vec<Ipv4Addr> {

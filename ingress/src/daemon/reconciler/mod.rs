@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use ingress_common::maps::{ASK_KERNEL, ListenerKey, Route};
+use ingress_common::maps::{ASK_KERNEL, MAX_LISTENERS, Route};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -176,12 +176,14 @@ impl Reconciler {
         self.maps.devices.set_uplink(plan.uplink)?;
         // Routes or ports that find no room are no reason to leave the rest undone.
         let routed = self.set_routes(&plan);
-        let listed = self.maps.listeners.replace(&plan.listeners());
-        let mut listeners = plan.listening;
-        if listed.is_err() {
-            let present = self.maps.listeners.list()?;
-            listeners.retain(|listen, _| present.contains_key(&ListenerKey::new(*listen)));
+        if plan.unlisted > 0 {
+            tracing::error!(
+                "{} pairs of address and port find no room, since only {MAX_LISTENERS} can be listed: list fewer ports, \
+                 or name the addresses in [[listen]] address",
+                plan.unlisted
+            );
         }
+        self.maps.listeners.replace(&plan.listeners())?;
         let (uplink, tunnels) = self.attach_all(config, network);
         let shield = self.set_shield(config, network);
         self.shared.set_applied(Applied {
@@ -191,10 +193,10 @@ impl Reconciler {
             sites: config.sites.clone(),
             tunnels,
             site_numbers: numbers,
-            listeners,
+            listeners: plan.listening,
         });
         self.detach_others(config);
-        routed.and(listed)
+        routed
     }
 
     fn set_policy(&mut self, policy: &Policy) -> Result<()> {

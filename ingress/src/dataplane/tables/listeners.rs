@@ -7,7 +7,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData},
 };
-use ingress_common::maps::{Listener, ListenerKey, MAX_LISTENERS};
+use ingress_common::maps::{Listener, ListenerKey};
 
 use super::super::take;
 
@@ -45,18 +45,7 @@ impl Listeners {
         for key in present.iter().filter(|key| !wanted.contains_key(*key)) {
             self.0.remove(key).context("unlist a port")?;
         }
-        let result = if full { self.add(wanted) } else { Ok(()) };
-        if wanted.len() > MAX_LISTENERS as usize {
-            let what = || {
-                format!(
-                    "of {} pairs of address and port only {MAX_LISTENERS} can be listed: list fewer ports, or name \
-                     the addresses in [[listen]] address",
-                    wanted.len()
-                )
-            };
-            return result.with_context(what);
-        }
-        result
+        if full { self.add(wanted) } else { Ok(()) }
     }
 
     /// Tries each, since what is in the map already can be changed even where there is no room for more.
