@@ -1,6 +1,6 @@
 //! Types and codes of the errors that are read, translated or made here.
 
-/// ICMP (RFC 792; codes from 5 on: RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1).
+/// ICMP (RFC 792; codes from 6 on: RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1).
 pub mod v4 {
     /// Type: the packet could not be delivered; the code says why.
     pub const DESTINATION_UNREACHABLE: u8 = 3;

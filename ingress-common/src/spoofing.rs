@@ -1,15 +1,23 @@
 //! Who may send from which address: forwarded IPv6, judged by what its source and its destination are.
 
-use crate::{ip::TCP, maps::Destination};
+use crate::{
+    ip::{ICMPV6, TCP},
+    maps::Destination,
+};
 
-/// Whether a packet from the uplink claims to come from where none can come from out there. An address of `Here` may
-/// speak to the VPS itself: its router can have one of the routed prefix.
+/// Whether a packet from the uplink claims to come from where none can come from out there. To the VPS itself its router
+/// may speak from any address of the routed prefix, if only for neighbour discovery.
 #[inline(always)]
 #[must_use]
-pub const fn is_spoofed_from_world(source: Destination, destination: Destination) -> bool {
+pub const fn is_spoofed_from_world(
+    source: Destination,
+    destination: Destination,
+    protocol: u8,
+) -> bool {
+    let to_site = matches!(destination, Destination::Site);
     match source {
-        Destination::Site | Destination::Nat46 => true,
-        Destination::Here => matches!(destination, Destination::Site),
+        Destination::Site | Destination::Nat46 => to_site || protocol != ICMPV6,
+        Destination::Here => to_site,
         Destination::Kernel | Destination::World => false,
     }
 }
@@ -57,7 +65,6 @@ pub const fn leaves_the_sites(destination: Destination) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ip::ICMPV6;
 
     const ALL: [Destination; 5] = [
         Destination::Kernel,
@@ -70,15 +77,19 @@ mod tests {
     #[test]
     fn the_world_has_no_address_of_ours() {
         for destination in ALL {
-            for (source, spoofed) in [
-                (Destination::Kernel, false),
-                (Destination::World, false),
-                (Destination::Site, true),
-                (Destination::Nat46, true),
-                (Destination::Here, destination == Destination::Site),
+            let to_site = destination == Destination::Site;
+            // With a segment, and with an ICMPv6 message.
+            for (source, segment, message) in [
+                (Destination::Kernel, false, false),
+                (Destination::World, false, false),
+                (Destination::Site, true, to_site),
+                (Destination::Nat46, true, to_site),
+                (Destination::Here, to_site, to_site),
             ] {
-                let judged = is_spoofed_from_world(source, destination);
-                assert_eq!(judged, spoofed, "{source:?} to {destination:?}");
+                for (protocol, spoofed) in [(TCP, segment), (ICMPV6, message)] {
+                    let judged = is_spoofed_from_world(source, destination, protocol);
+                    assert_eq!(judged, spoofed, "{source:?} to {destination:?}, {protocol}");
+                }
             }
         }
     }

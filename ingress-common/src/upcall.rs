@@ -43,7 +43,7 @@ pub enum Upcall {
     TooBig = 7,
     /// IPv4 or IPv6: a packet of a flow whose hop limit is used up.
     HopLimit = 8,
-    /// IPv4: an ICMP error that quotes a packet of a listed port.
+    /// IPv4: an ICMP error that quotes a packet of a flow.
     Icmp4Error = 9,
 }
 

@@ -8,7 +8,7 @@ const _: () = {
     assert!(Traffic::ALL.len() <= COUNTERS as usize);
 };
 
-/// What becomes of a packet. The programs match on it in two places: at the end of every way at tc, and at XDP.
+/// What becomes of a packet. It becomes an action in two places: at the end of every way at tc, and at XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not ours, or better answered by the kernel: go on as if we were not there.
@@ -67,7 +67,7 @@ counted! {
     DropReason {
         /// A header that contradicts itself or the packet's length.
         Malformed = "malformed",
-        /// From the uplink, with a source address of a site, of the NAT46 prefix, or of this host.
+        /// From the uplink, with a source address of a site or of the NAT46 prefix, or to a site with one of this host.
         SpoofedFromWorld = "spoofed_from_world",
         /// From a tunnel, with a source address outside its site's prefixes.
         SpoofedFromSite = "spoofed_from_site",

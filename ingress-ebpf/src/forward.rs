@@ -18,7 +18,7 @@ use crate::{
 };
 
 const HOP_BY_HOP: u8 = 0;
-/// The offset of the hop limit, and of the word it stands in.
+/// The offset of the hop limit.
 const HOP_LIMIT: usize = 7;
 
 /// From the uplink.
@@ -32,7 +32,7 @@ pub fn from_world<const L2: usize>(packet: &Packet<L2>) -> Step<Verdict> {
         Destination::Kernel | Destination::Here | Destination::Site => {}
     }
     let from = routes::lookup(&ip.src_addr).destination();
-    if is_spoofed_from_world(from, to.destination()) {
+    if is_spoofed_from_world(from, to.destination(), ip.next_hdr) {
         return Err(Verdict::Drop(DropReason::SpoofedFromWorld));
     }
     if to.destination() != Destination::Site {

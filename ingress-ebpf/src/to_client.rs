@@ -39,9 +39,10 @@ const OPTIONS: usize = IPV6_LEN + tcp::HEADER_LEN;
 const CHECKSUM: usize = IPV6_LEN + tcp::CHECKSUM_OFFSET;
 /// Where [`Quoted`] begins in an ICMPv6 error: at the next header of the packet that it quotes.
 const QUOTED: u32 = IPV6_LEN as u32 + 8 + 6;
-/// Nobody's, and the bit that is set in everybody else's number of [`whose_error`]: the last octet of a /24 is free.
+/// What [`whose_error`] says of an error about nothing that is known here. No client has an address below 1.0.0.0.
 const NOBODY: u32 = 0;
-const SOMEBODY: u32 = 1;
+/// Set in its numbers for SYNs: the last octet of a /24 is free.
+const OF_A_SYN: u32 = 1;
 /// What the network header gains, in octets: it shrinks.
 const GROWTH: i32 = -(TRANSLATION_GROWTH as i32);
 /// An IPv4 packet of at most this many octets may be fragmented on its way (RFC 7915 §5.1).
@@ -133,13 +134,13 @@ fn whose_error(skb: *mut __sk_buff, l2: u32) -> u32 {
     let Quoted { source, destination, ports: [from, to], .. } = quoted;
     let key = BackendKey::new(destination, to, source, from);
     if let Some(flow) = flows::from_backend(&key) {
-        return upcall::neighbourhood(flow.client) | SOMEBODY;
+        return upcall::neighbourhood(flow.client);
     }
     // SAFETY: the value is not looked at.
     if unsafe { EXPECTED.get(&key) }.is_none() {
         return NOBODY;
     }
-    Sum(0).add16(&source).fold() as u32 | SOMEBODY
+    Sum(0).add16(&source).fold() as u32 | OF_A_SYN
 }
 
 /// A segment of a flow. The same steps, in the same order, as in `to_backend`.

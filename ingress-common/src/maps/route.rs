@@ -13,7 +13,7 @@ pub enum Destination {
     /// The NAT46 prefix.
     Nat46 = 3,
     /// What ends at this host: its own addresses, and prefixes that it declares unreachable. The kernel judges that,
-    /// too, but no packet from outside can come from there.
+    /// too, but nothing that is forwarded can come from there.
     Here = 4,
 }
 

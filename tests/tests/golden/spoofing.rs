@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use ingress_common::verdict::DropReason;
 
 use crate::bench::{Fate, bench};
-use crate::frame::{Ip6, Tcp, UDP, unpadded};
+use crate::frame::{ICMPV6, Ip6, Tcp, UDP, unpadded};
 use crate::place::{self, BACKEND, HERE, OTHER_SITE, SOURCE, WORLD};
 use crate::test_run::Skb;
 
@@ -37,7 +37,6 @@ fn from_the_world() {
         (OTHER_SITE, HERE, Fate::Dropped(FROM_WORLD)),
         (SOURCE, HERE, Fate::Dropped(FROM_WORLD)),
         (*BACKEND.ip(), CONTAINER, Fate::Dropped(FROM_WORLD)),
-        (SOURCE, ALL_NODES, Fate::Dropped(FROM_WORLD)),
         (WORLD, HERE, Fate::Kernel),
         (HERE, HERE, Fate::Kernel),
         (HERE, ALL_NODES, Fate::Kernel),
@@ -50,6 +49,12 @@ fn from_the_world() {
         for packet in packets(source, destination) {
             assert_eq!(bench.uplink(&packet).fate, fate, "{source} → {destination}");
         }
+    }
+    // A neighbour solicitation of the router, wherever its address is from.
+    for (destination, fate) in [(HERE, Fate::Kernel), (OTHER_SITE, Fate::Dropped(FROM_WORLD))] {
+        let ip = Ip6 { source: *BACKEND.ip(), destination, hop_limit: 255, ..Ip6::default() };
+        let packet = ip.around(ICMPV6, &[135, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bench.uplink(&packet).fate, fate, "{destination}");
     }
 }
 
