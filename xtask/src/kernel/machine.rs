@@ -33,7 +33,8 @@ impl Machine<'_> {
 
     fn boot(&self, said: &Path, limit: Duration) -> Result<()> {
         let console = self.initramfs.with_extension("console");
-        let accelerator = if self.kvm { "kvm" } else { "tcg,thread=multi" };
+        // With a thread for each processor a machine has once run an instruction that its kernel had just patched.
+        let accelerator = if self.kvm { "kvm" } else { "tcg,thread=single" };
         // It shall not outlive whoever started it.
         let mut qemu = Command::new("setpriv");
         qemu.args([
