@@ -1,8 +1,10 @@
 //! Spliced flows, backend to client: IPv6 in by a tunnel, IPv4 out by the uplink (RFC 7915 §5).
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_NO_PREALLOC},
-    helpers::bpf_get_prandom_u32,
+    helpers::{bpf_get_prandom_u32, bpf_skb_load_bytes},
     macros::map,
     maps::HashMap,
 };
@@ -24,7 +26,7 @@ use network_types::{
 
 use crate::{
     count, devices, extension_headers, flows, ipv4, next_hops, options,
-    packet::{ETH_P_IP, Packet, Step, load, now},
+    packet::{ETH_P_IP, Packet, Step, now},
     storm::is_ack_storm,
     tcp_header::TcpHeader,
     upcall,
@@ -119,20 +121,24 @@ pub fn icmp_error<const L2: usize>(packet: &Packet<L2>, ip: &Ipv6Hdr) -> Step<Ve
 /// Whose packet an ICMPv6 error quotes: of a flow, its client's neighbourhood; of a SYN that is on its way, a number
 /// made of the client's NAT46 address.
 ///
-/// Not inlined: the headers that it reads need stack.
+/// Not inlined: the headers that it reads need stack. Nor is there a buffer of zeros, for which the compiler would call a
+/// function: with its frame Linux 5.10 counts more than 512 octets.
 #[inline(never)]
 fn whose_error(skb: *mut __sk_buff, l2: u32) -> u32 {
-    let mut octets = [0; size_of::<Quoted>()];
-    if !load(skb, l2 + QUOTED, &mut octets) {
-        return NOBODY;
-    }
-    // SAFETY: a `Quoted` is made of octets, and of as many.
-    let quoted: Quoted = unsafe { core::mem::transmute(octets) };
+    let mut quoted = MaybeUninit::<Quoted>::uninit();
+    let len = size_of::<Quoted>() as u32;
+    // SAFETY: as many octets are read as there is room for, and all of a `Quoted` is octets.
+    let quoted = unsafe {
+        if bpf_skb_load_bytes(skb.cast(), l2 + QUOTED, quoted.as_mut_ptr().cast(), len) != 0 {
+            return NOBODY;
+        }
+        quoted.assume_init_ref()
+    };
     if quoted.next_hdr != TCP {
         return NOBODY;
     }
     let Quoted { source, destination, ports: [from, to], .. } = quoted;
-    let key = BackendKey::new(destination, to, source, from);
+    let key = BackendKey::new(*destination, *to, *source, *from);
     if let Some(flow) = flows::from_backend(&key) {
         return upcall::neighbourhood(flow.client);
     }
@@ -140,7 +146,7 @@ fn whose_error(skb: *mut __sk_buff, l2: u32) -> u32 {
     if unsafe { EXPECTED.get(&key) }.is_none() {
         return NOBODY;
     }
-    Sum(0).add16(&source).fold() as u32 | OF_A_SYN
+    Sum(0).add16(&key.source).fold() as u32 | OF_A_SYN
 }
 
 /// A segment of a flow. The same steps, in the same order, as in `to_backend`.
