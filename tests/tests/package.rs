@@ -51,10 +51,10 @@ fn installed(vps: &Container) -> Result<()> {
         ensure!(text(&checked).contains(&place), "no {place} in {}", text(&checked));
     }
     vps.run(&format!("cmp {CONFIG} {EXAMPLE}"))?;
-    let of_no_type = vps.shell(&format!(
-        "sed 's/^ports = .*/ports = 443/' {CONFIG} >/tmp/type.toml; ingressd check --config /tmp/type.toml"
+    let of_no_form = vps.shell(&format!(
+        "sed 's/^ports = .*/ports = [443/' {CONFIG} >/tmp/form.toml; ingressd check --config /tmp/form.toml"
     ))?;
-    ensure!(text(&of_no_type).contains(EXAMPLE), "{}", text(&of_no_type));
+    ensure!(text(&of_no_form).contains(EXAMPLE), "{}", text(&of_no_form));
     Ok(())
 }
 
