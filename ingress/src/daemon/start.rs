@@ -26,7 +26,7 @@ use crate::{
     capabilities,
     config::Config,
     control,
-    dataplane::{Claim, Dataplane, FlowMaps},
+    dataplane::{Claim, Dataplane, FlowMaps, Tables},
     metrics,
     netlink::Netlink,
 };
@@ -64,7 +64,7 @@ impl Parts {
             undisturbed(|| Dataplane::open(&config.daemon.bpffs, config.daemon.flows))?;
         #[cfg(feature = "log-packets")]
         packets::log(&mut dataplane)?;
-        let (network, handshakes, counters) = tables.divide();
+        let Tables { network, handshakes, counters } = tables;
         let counters = Arc::new(counters);
         let shared = Arc::new(Shared::new(path, config));
         note_capacity(&shared, &dataplane)?;

@@ -18,10 +18,10 @@ fn without_room_for_its_name_a_flow_is_installed() {
     let pins = Pins::new("names");
     let (dataplane, mut tables) = Dataplane::open(pins.path(), 64).unwrap();
     let numbers = (1..).take_while(|number| {
-        tables.flows.hosts.insert(number, host(&format!("n{number}.example")), 0).is_ok()
+        tables.handshakes.flows.hosts.insert(number, host(&format!("n{number}.example")), 0).is_ok()
     });
     assert_eq!(numbers.count(), 1 << 16);
-    let mut table = FlowTable::open(tables.flows);
+    let mut table = FlowTable::open(tables.handshakes.flows);
     table.install(tuple(), &splice(), now()).unwrap();
     let maps = FlowMaps::open(dataplane.directory()).unwrap();
     let flow = maps.to_backend.get(&client_key(), 0).unwrap();

@@ -23,7 +23,7 @@ fn without_room_for_both_the_old_goes_first() {
                 (format!("{address}/64").parse().unwrap(), Route::to(Destination::World))
             })
             .collect();
-        tables.routes.replace(&routes).unwrap();
+        tables.network.routes.replace(&routes).unwrap();
         let listeners: HashMap<_, _> = (0..ROOM)
             .map(|nth| {
                 let [a, b] = nth.to_be_bytes();
@@ -32,7 +32,7 @@ fn without_room_for_both_the_old_goes_first() {
                 (key, Listener::default())
             })
             .collect();
-        tables.listeners.replace(&listeners).unwrap();
-        assert_eq!(tables.listeners.list().unwrap(), listeners);
+        tables.network.listeners.replace(&listeners).unwrap();
+        assert_eq!(tables.network.listeners.list().unwrap(), listeners);
     }
 }

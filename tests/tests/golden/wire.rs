@@ -54,10 +54,10 @@ impl Wire {
         configure(&uplink, &tunnel);
 
         let (mut dataplane, tables) = Dataplane::open(pins.path(), 64).unwrap();
-        let (mut routes, mut listeners) = (tables.routes, tables.listeners);
+        let (mut routes, mut listeners) = (tables.network.routes, tables.network.listeners);
         routes.replace(&place::routes()).unwrap();
         listeners.replace(&place::listeners()).unwrap();
-        let (mut devices, mut secrets) = (tables.devices, tables.secrets);
+        let (mut devices, mut secrets) = (tables.network.devices, tables.handshakes.secrets);
         devices
             .set_uplink(place::device(uplink.index, place::UPLINK_MTU, uplink_ethernet))
             .unwrap();
@@ -73,15 +73,15 @@ impl Wire {
         Self {
             uplink,
             tunnel,
-            marks: tables.marks,
-            flows: FlowTable::open(tables.flows),
+            marks: tables.handshakes.marks,
+            flows: FlowTable::open(tables.handshakes.flows),
             routes,
-            next_hops: tables.next_hops,
-            routes4: tables.routes4,
+            next_hops: tables.network.next_hops,
+            routes4: tables.network.routes4,
             secrets,
-            policy: tables.policy,
+            policy: tables.network.policy,
             counters: tables.counters,
-            ring: tables.upcalls,
+            ring: tables.handshakes.upcalls,
             _dataplane: dataplane,
             _pins: pins,
         }

@@ -37,34 +37,14 @@ pub type Routes = Prefixes<Ipv6Net, Route>;
 /// The number of the router that is in front of an IPv4 client.
 pub type Routes4 = Prefixes<Ipv4Net, u32>;
 
-/// Every map, handed to the modules that own them.
+/// Every map, in groups for those who own them.
 pub struct Tables {
-    /// `UPLINK`, `SITES`.
-    pub devices: Devices,
-    /// `SITE_NAMES`.
-    pub site_names: SiteNames,
-    /// `ROUTES`.
-    pub routes: Routes,
-    /// `NEXT_HOPS`.
-    pub next_hops: NextHops,
-    /// `ROUTES4`.
-    pub routes4: Routes4,
-    /// `LISTENERS`.
-    pub listeners: Listeners,
-    /// `POLICY` and its tries.
-    pub policy: PolicyTables,
-    /// `PENDING`, `EXPECTED`.
-    pub marks: Marks,
-    /// `DEBTS`.
-    pub debts: Debts,
-    /// `SECRETS`, `HEARTBEAT`.
-    pub secrets: Secrets,
-    /// `FLOWS`, `RETURNS`, `HOSTS`.
-    pub flows: FlowMaps,
+    /// What the reconciler writes.
+    pub network: NetworkTables,
+    /// What the engine reads and writes.
+    pub handshakes: HandshakeTables,
     /// `DROPS`, `COOKIES`, `TRAFFIC`.
     pub counters: Counters,
-    /// `UPCALLS`.
-    pub upcalls: RingBuf<MapData>,
 }
 
 /// The maps that are made to match the network and the configuration.
@@ -100,33 +80,25 @@ pub struct HandshakeTables {
 }
 
 impl Tables {
-    /// Divides them among those who own them.
-    #[must_use]
-    pub fn divide(self) -> (NetworkTables, HandshakeTables, Counters) {
-        let Self { devices, site_names, routes, next_hops, routes4, listeners, policy, .. } = self;
-        let Self { upcalls, marks, debts, secrets, flows, counters, .. } = self;
-        (
-            NetworkTables { devices, site_names, routes, next_hops, routes4, listeners, policy },
-            HandshakeTables { upcalls, marks, debts, secrets, flows },
-            counters,
-        )
-    }
-
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            devices: Devices::take(ebpf)?,
-            site_names: SiteNames::take(ebpf)?,
-            routes: Routes::take(ebpf, "ROUTES")?,
-            next_hops: NextHops::take(ebpf)?,
-            routes4: Routes4::take(ebpf, "ROUTES4")?,
-            listeners: Listeners::take(ebpf)?,
-            policy: PolicyTables::take(ebpf)?,
-            marks: Marks::take(ebpf)?,
-            debts: Debts::take(ebpf)?,
-            secrets: Secrets::take(ebpf)?,
-            flows: FlowMaps::take(ebpf)?,
+            network: NetworkTables {
+                devices: Devices::take(ebpf)?,
+                site_names: SiteNames::take(ebpf)?,
+                routes: Routes::take(ebpf, "ROUTES")?,
+                next_hops: NextHops::take(ebpf)?,
+                routes4: Routes4::take(ebpf, "ROUTES4")?,
+                listeners: Listeners::take(ebpf)?,
+                policy: PolicyTables::take(ebpf)?,
+            },
+            handshakes: HandshakeTables {
+                upcalls: RingBuf::try_from(take(ebpf, "UPCALLS")?)?,
+                marks: Marks::take(ebpf)?,
+                debts: Debts::take(ebpf)?,
+                secrets: Secrets::take(ebpf)?,
+                flows: FlowMaps::take(ebpf)?,
+            },
             counters: Counters::take(ebpf)?,
-            upcalls: RingBuf::try_from(take(ebpf, "UPCALLS")?)?,
         })
     }
 }
